@@ -1,0 +1,93 @@
+"""The report: what an agent says of itself, at ``/report`` and in its CacheWorker.
+
+All counters count from the agent's start. Bytes unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from runtime.contract.plan import Mode, NetworkClass
+
+
+@dataclass(frozen=True, slots=True)
+class TierReport:
+    """One tier's room."""
+
+    medium: str
+    path: str
+    quota: int
+    used: int
+    state: Literal["Normal", "Full", "Failed"] = "Normal"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReport:
+    """One Dataset on this node.
+
+    ``owned_bytes`` are those this agent keeps for its domain, ``spare_bytes`` the copies it keeps
+    beside another owner's. ``served`` counts bytes given to this node's readers by source:
+    ``local``, ``peer``, ``origin``; reads over a passed descriptor that found their bytes present
+    are the client's to count and are not in it.
+    """
+
+    dataset: str
+    snapshot: str = ""
+    files: int = 0
+    bytes: int = 0
+    owned_bytes: int = 0
+    spare_bytes: int = 0
+    origin_bytes: int = 0
+    peer_bytes: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PrewarmReport:
+    """This agent's share of a prewarm."""
+
+    uid: str
+    state: Literal["Pending", "Running", "Complete", "Failed"]
+    bytes_done: int = 0
+    bytes_total: int = 0
+    files_done: int = 0
+    files_total: int = 0
+    failed_files: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Every connection to or from another node, by the other side's address.
+
+    ``forbidden`` counts those that the plan does not allow: accepted from an address that is no
+    member's, or dialled to one.
+    """
+
+    dialled: dict[str, int] = field(default_factory=dict)
+    accepted: dict[str, int] = field(default_factory=dict)
+    forbidden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What one agent is, holds and did."""
+
+    node: str
+    uid: str
+    network_class: NetworkClass
+    mode: Mode
+    domain: str | None
+    ready: bool
+    plan_generation: int
+    pid: int
+    address: str
+    port: int | None
+    socket: str
+    tiers: tuple[TierReport, ...] = ()
+    datasets: tuple[DatasetReport, ...] = ()
+    prewarms: tuple[PrewarmReport, ...] = ()
+    counters: dict[str, int] = field(default_factory=dict)
+    connections: Connections = field(default_factory=Connections)
+    version: int = 1
