@@ -14,6 +14,8 @@ Every request but the probes carries ``Authorization: Bearer <token>``.
 ``GET /v1/open/catalog?dataset=``              descriptors: catalog, head      (Unix socket only)
 ``GET /v1/open/blob?...``                      descriptors: bytes, map a tier  (Unix socket only)
 ``POST /v1/want?...``                          fetch cells, answer when they are there  (Unix)
+``POST /v1/suspect?...``                       verify cells that a reader found corrupt (Unix)
+``POST /v1/release?dataset=&snapshot=``        end this connection's hold of a snapshot (Unix)
 =============================================  ====================================================
 
 Descriptors ride as SCM_RIGHTS on the first bytes of an answer whose JSON body names them in order.
@@ -32,6 +34,8 @@ SUMMARY: Final = "/v1/summary"
 OPEN_CATALOG: Final = "/v1/open/catalog"
 OPEN_BLOB: Final = "/v1/open/blob"
 WANT: Final = "/v1/want"
+SUSPECT: Final = "/v1/suspect"
+RELEASE: Final = "/v1/release"
 BATCH: Final = "/batch"
 
 DEFAULT_PORT: Final = 19600

@@ -27,13 +27,13 @@ class DatasetReport:
     """One Dataset on this node.
 
     ``owned_bytes`` are those this agent keeps for its domain, ``spare_bytes`` the copies it keeps
-    beside another owner's. ``served`` counts bytes given to this node's readers by source:
-    ``local``, ``peer``, ``origin``; reads over a passed descriptor that found their bytes present
-    are the client's to count and are not in it.
+    beside another owner's. ``origin_bytes`` and ``peer_bytes`` came over the network to this node.
+    ``taken`` is wall-clock text for people.
     """
 
     dataset: str
     snapshot: str = ""
+    taken: str = ""
     files: int = 0
     bytes: int = 0
     owned_bytes: int = 0

@@ -1,0 +1,85 @@
+"""``cachectl``: the command line's entry, and what it answers when something is wrong.
+
+Exit codes: 0 done, 1 it could not be done (one sentence on standard error says why), 2 the command
+was not understood, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import click
+
+from cache_ctl.errors import ControlError
+from runtime.errors import CacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "classify": ("cache_ctl.cli.classify", "Tell each node's network class, and why."),
+    "explain": ("cache_ctl.cli.explain", "Tell why a node, a dataset or a chunk is as it is."),
+    "topology": ("cache_ctl.cli.topology", "Show the domains, their graphs and their routes."),
+}
+"""The module of each command, which calls its click command ``command``, and its line of help."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used, and not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted({*super().list_commands(ctx), *COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, importing its module."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        return cast("click.Command", importlib.import_module(COMMANDS[cmd_name][0]).command)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002  click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cachectl")
+def cachectl() -> None:
+    """Cache datasets in clusters that mix cloud nodes, private-line pools and internet pools."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code = cachectl.main(args=arguments, prog_name="cachectl", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except (CacheError, ControlError) as error:
+        click.echo(f"cachectl: {error}", err=True)
+        return 1
+    except BrokenPipeError:
+        # The reader has gone; what is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    main()

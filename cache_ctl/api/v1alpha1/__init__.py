@@ -1,0 +1,1 @@
+"""``cachectl.dev/v1alpha1``, one file per kind."""

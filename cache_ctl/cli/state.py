@@ -1,0 +1,107 @@
+"""The state directory of a local cluster: what was applied, the plans, and the nodes' catalogs.
+
+::
+
+    objects.yaml                                     all Kubernetes objects that were applied
+    plans/<plan name>.json                           the plans in force
+    nodes/<node>/catalogs/<ns>_<dataset>/current     the snapshot that the node follows
+    nodes/<node>/catalogs/<ns>_<dataset>/<id>.sqlite its catalog
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cache_ctl.errors import UnknownName, Unreadable
+from runtime.contract.codec import loads
+from runtime.contract.plan import Plan
+
+if TYPE_CHECKING:
+    from runtime.contract.plan import DatasetPlan
+
+DEFAULT = Path("~/.local/state/cachectl/demo")
+
+STATE_DIR = click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT,
+    show_default=True,
+    envvar="CACHECTL_STATE_DIR",
+    help="State directory of a local cluster.",
+)
+
+
+class State:
+    """A state directory, read as it is now."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser()
+
+    @property
+    def objects(self) -> Path:
+        """The file of all applied objects."""
+        return self.root / "objects.yaml"
+
+    def plans(self) -> dict[str, Plan]:
+        """Return the plans in force, by name.
+
+        Raises:
+            Unreadable: there are none, or one cannot be read.
+            ConfigError: a file is not a plan.
+        """
+        folder = self.root / "plans"
+        files = sorted(folder.glob("*.json"))
+        if not files:
+            raise Unreadable(
+                f"{folder} has no plans; start a local cluster first, or name another one with "
+                "--state-dir"
+            )
+        try:
+            return {file.stem: loads(Plan, file.read_bytes()) for file in files}
+        except OSError as error:
+            raise Unreadable(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    def catalog(self, node: str, dataset: str) -> Path | None:
+        """Return the catalog of the snapshot that a node follows, if it has one.
+
+        Raises:
+            Unreadable: the node's note of its snapshot cannot be read.
+        """
+        folder = self.root / "nodes" / node / "catalogs" / dataset.replace("/", "_")
+        current = folder / "current"
+        try:
+            text = current.read_text(encoding="utf-8").strip()
+            snapshot = str(json.loads(text)["snapshot"]) if text.startswith("{") else text
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError) as error:
+            raise Unreadable(f"{current} does not name a snapshot: {error}") from error
+        found = folder / f"{snapshot}.sqlite"
+        return found if snapshot and found.is_file() else None
+
+    def nodes(self) -> list[str]:
+        """Return the names of the nodes that have a folder here."""
+        folder = self.root / "nodes"
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def resolve_dataset(plans: dict[str, Plan], name: str) -> DatasetPlan:
+    """Return the Dataset called ``ns/name``, or ``name`` where only one namespace has it.
+
+    Raises:
+        UnknownName: no plan, or more than one namespace, has it.
+    """
+    known = {dataset.ref: dataset for plan in plans.values() for dataset in plan.datasets}
+    if name in known:
+        return known[name]
+    found = sorted(ref for ref in known if ref.partition("/")[2] == name)
+    if len(found) == 1:
+        return known[found[0]]
+    if found:
+        raise UnknownName(f"several Datasets are named {name}: {', '.join(found)}; name one fully")
+    listed = ", ".join(sorted(known)) or "none"
+    raise UnknownName(f"no plan has a Dataset {name}; the plans have {listed}")

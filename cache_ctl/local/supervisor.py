@@ -1,0 +1,220 @@
+"""One real agent process per CacheWorker: the part of a DaemonSet, on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from cache_ctl.api import kinds
+from cache_ctl.kube.cluster import ClusterError
+from cache_ctl.local.agent_files import log_file, settings_file, write_agent_files, write_secrets
+from cache_ctl.local.agent_process import AgentProcess, Restarts
+from cache_ctl.local.assignments import AgentSpec, agents, plan_texts
+from cache_ctl.local.files import replace
+from cache_ctl.local.reports import follow, status_of
+from cache_ctl.reconcile.report import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from cache_ctl.api.kinds import Kind, Resource
+    from cache_ctl.kube.cache import ObjectCache
+    from cache_ctl.kube.cluster import Cluster
+    from cache_ctl.local.state_dir import StateDir
+    from runtime.contract.report import NodeReport
+
+_log = logging.getLogger(__name__)
+_MANAGER: Final = "cachectl-agent"
+_WATCHED: Final = (kinds.CACHE_WORKER, kinds.CONFIG_MAP, kinds.SECRET)
+RETRY_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Running:
+    """A node's agent and the task that asks it for reports."""
+
+    spec: AgentSpec
+    process: AgentProcess
+    follower: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        """End both."""
+        self.follower.cancel()
+        await asyncio.gather(self.follower, return_exceptions=True)
+        await self.process.stop()
+
+
+class Supervisor:
+    """Runs the agents that the cluster's CacheWorkers ask for, while entered.
+
+    Args:
+        cluster: where the agents' reports are written, as the status of their CacheWorkers.
+        cache: what the cluster holds.
+        layout: the state directory, locked.
+        command: the agent's command; ``--settings FILE`` is added.
+        log_level: the agents' own.
+        restarts: how fast an agent that died is started again.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: ObjectCache,
+        layout: StateDir,
+        *,
+        command: Sequence[str],
+        log_level: str = "INFO",
+        restarts: Restarts | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._layout = layout
+        self._command = tuple(command)
+        self._log_level = log_level
+        self._restarts = restarts or Restarts()
+        self._wake = asyncio.Event()
+        self._running: dict[str, _Running] = {}
+        self._plans: dict[str, str] = {}
+        self._reports: dict[str, NodeReport] = {}
+        self._listeners: list[Callable[[], object]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def reports(self) -> Mapping[str, NodeReport]:
+        """The latest report of each agent that answers, by node name."""
+        return dict(self._reports)
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """The process ids of the agents that run, by node name."""
+        found = {node: running.process.pid for node, running in self._running.items()}
+        return {node: pid for node, pid in found.items() if pid is not None}
+
+    def subscribe(self, listener: Callable[[], object]) -> None:
+        """Call the listener after every report."""
+        self._listeners.append(listener)
+
+    async def __aenter__(self) -> Self:
+        self._cache.subscribe(self._changed)
+        self._task = asyncio.create_task(self._run(), name="supervisor")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*(running.stop() for running in self._running.values()))
+        self._running.clear()
+        self._reports.clear()
+
+    def _changed(self, kind: Kind, before: Resource | None, after: Resource | None) -> None:
+        if kind not in _WATCHED:
+            return
+        if kind is kinds.CACHE_WORKER and before and after and before["spec"] == after["spec"]:
+            return  # one of our own reports
+        self._wake.set()
+
+    async def _run(self) -> None:
+        await self._cache.heard_of(_WATCHED)
+        while True:
+            self._wake.clear()
+            try:
+                await self._sync()
+            except OSError as error:
+                _log.warning("cannot write the agents' files: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                await self._wake.wait()
+
+    async def _sync(self) -> None:
+        """Bring files and processes to what the cluster asks for.
+
+        First agents stop that may not run as they are: one that has lost its domain must be gone
+        before the others' plans forget it. Then plans, then starts.
+        """
+        wanted = agents(self._cache, self._layout, log_level=self._log_level)
+        leaving = [
+            node
+            for node, running in self._running.items()
+            if node not in wanted or _needs_restart(running.spec, wanted[node])
+        ]
+        await asyncio.gather(*(self._stop(node) for node in leaving))
+        for node, spec in wanted.items():
+            if node in self._running and self._running[node].spec.secrets == spec.secrets:
+                continue
+            write_secrets(Path(spec.settings.secrets_dir), spec.secrets)
+            if node in self._running:
+                self._running[node].spec = spec
+        self._write_plans()
+        for node in wanted.keys() - self._running.keys():
+            self._start(node, wanted[node])
+
+    def _write_plans(self) -> None:
+        """Replace what differs; agents look at their plan's file themselves."""
+        texts = plan_texts(self._cache)
+        for name, text in texts.items():
+            if self._plans.get(name) != text:
+                replace(self._layout.plan(name), text.encode())
+        for old in self._layout.plans.glob("*.json"):
+            if old.stem not in texts:
+                old.unlink()
+        self._plans = texts
+
+    def _start(self, node: str, spec: AgentSpec) -> None:
+        write_agent_files(spec)
+        socket = Path(spec.settings.socket)
+        process = AgentProcess(
+            node,
+            (*self._command, "--settings", str(settings_file(spec))),
+            log=log_file(spec),
+            socket=socket,
+            restarts=self._restarts,
+        )
+
+        async def heard(report: NodeReport | None) -> None:
+            await self._heard(node, spec.worker, report)
+
+        follower = asyncio.create_task(follow(socket, heard), name=f"reports of {node}")
+        self._running[node] = _Running(spec, process, follower)
+
+    async def _stop(self, node: str) -> None:
+        await self._running[node].stop()
+        del self._running[node]
+        self._reports.pop(node, None)
+
+    async def _heard(self, node: str, worker: tuple[str, str], report: NodeReport | None) -> None:
+        namespace, name = worker
+        if report is None:
+            self._reports.pop(node, None)
+        else:
+            self._reports[node] = report
+        body = self._cache.get(kinds.CACHE_WORKER, name, namespace)
+        if body is not None:
+            await self._write_status(body, report)
+        for listener in self._listeners:
+            listener()
+
+    async def _write_status(self, body: Resource, report: NodeReport | None) -> None:
+        """Write what is new. Of an agent that does not answer, the last word is kept."""
+        before: dict[str, Any] = body.get("status") or {}
+        status = status_of(report) if report is not None else {**before, "ready": False}
+        if status == before:
+            return
+        try:
+            await self._cluster.apply_status(identity(body) | {"status": status}, manager=_MANAGER)
+        except ClusterError as error:  # it has just gone, or another one took its name
+            _log.info("report of %s not written: %s", body["metadata"]["name"], error)
+
+
+def _needs_restart(old: AgentSpec, new: AgentSpec) -> bool:
+    """Tell whether an agent must start anew: what it reads once at its start is different."""
+    return (old.settings, old.keys, old.worker) != (new.settings, new.keys, new.worker)

@@ -1,0 +1,189 @@
+"""A whole cluster on one machine: objects in memory, the passes, and real agent processes.
+
+::
+
+    async with LocalWorld(state_dir) as world:
+        await world.apply(load_files(paths).objects)
+        await world.until(
+            lambda w: w.is_true(CACHE_PREWARM, "warm", "default", condition="Complete"),
+            seconds=30, what="the prewarm to complete",
+        )
+        world.socket("node-a"), world.reports["node-a"].datasets
+
+Whatever happens inside the block, no agent is left when it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from cache_ctl.api.conditions import find
+from cache_ctl.api.kinds import (
+    KINDS,
+    NODE,
+    Kind,
+    Resource,
+    kind_of,
+    title_of,
+)
+from cache_ctl.errors import ControlError, InvalidInput
+from cache_ctl.kube.cache import ObjectCache
+from cache_ctl.kube.feed import feed
+from cache_ctl.kube.memory import MemoryCluster
+from cache_ctl.local.identity import stable_uid
+from cache_ctl.local.record import keep_record, recorded_plans
+from cache_ctl.local.state_dir import StateDir
+from cache_ctl.local.supervisor import Supervisor
+from cache_ctl.reconcile.clock import SystemClock
+from cache_ctl.reconcile.passes import Passes
+from cache_ctl.reconcile.report import MANAGER as PLAN_MANAGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from cache_ctl.reconcile.clock import Clock
+    from runtime.contract.report import NodeReport
+
+MANAGER = "cachectl-user"
+"""The field manager of what people apply."""
+AGENT = (sys.executable, "-m", "runtime")
+
+
+class NotInTime(ControlError):
+    """What was waited for did not happen within the time given."""
+
+
+class LocalWorld:
+    """The cluster, the passes and the agents of one state directory.
+
+    Attributes:
+        cluster: the in-memory cluster; write through it as any client would.
+        objects: what the cluster holds, readable without awaiting; a few milliseconds behind it.
+        state_dir: the folder given.
+
+    Raises:
+        ControlError: on entering, when another process uses the same state directory.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        agent_command: Sequence[str] = AGENT,
+        clock: Clock | None = None,
+        log_level: str = "INFO",
+    ) -> None:
+        self.state_dir = state_dir
+        self.cluster = MemoryCluster(uid_for=stable_uid)
+        self.objects = ObjectCache()
+        self._layout = StateDir(state_dir)
+        self._passes = Passes(self.cluster, self.objects, clock=clock or SystemClock())
+        self._supervisor = Supervisor(
+            self.cluster,
+            self.objects,
+            self._layout,
+            command=agent_command,
+            log_level=log_level,
+        )
+        self._changed = asyncio.Event()
+        self._stack = contextlib.AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(self._layout.locked())
+            for plan in recorded_plans(self._layout):
+                await self.cluster.apply(plan, manager=PLAN_MANAGER)
+            self.objects.subscribe(lambda *_: self._changed.set())
+            self._supervisor.subscribe(self._changed.set)
+            await stack.enter_async_context(self._supervisor)
+            await stack.enter_async_context(self._passes)
+            stack.push_async_callback(self._stop_tasks)
+            self._tasks = [
+                asyncio.create_task(feed(self.cluster, self.objects, kind), name=f"feed {kind}")
+                for kind in KINDS
+            ]
+            self._tasks.append(
+                asyncio.create_task(keep_record(self.objects, self._layout), name="record")
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _stop_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def apply(self, objects: Iterable[Resource]) -> None:
+        """Apply objects as ``kubectl apply`` would; of other kinds than ours the status too.
+
+        Raises:
+            InvalidInput: an object is of no kind that is known here.
+            ClusterError: the cluster refuses an object.
+        """
+        for body in objects:
+            kind = kind_of(body)
+            if kind is None:
+                raise InvalidInput(f"{title_of(body)} is of a kind that is not known here")
+            applied = await self.cluster.apply(body, manager=MANAGER)
+            if body.get("status") and not kind.ours:
+                await self.cluster.apply_status(
+                    {**applied, "status": body["status"]}, manager=MANAGER
+                )
+
+    async def delete(self, kind: Kind, name: str, namespace: str = "") -> None:
+        """Delete an object; it is fine when there is none."""
+        await self.cluster.delete(kind, name, namespace)
+
+    def is_true(self, kind: Kind, name: str, namespace: str = "", *, condition: str) -> bool:
+        """Tell whether an object's status has this condition as True, for its present spec."""
+        body = self.objects.get(kind, name, namespace)
+        found = find(body, condition) if body is not None else None
+        return found is not None and found.status == "True"
+
+    @property
+    def reports(self) -> Mapping[str, NodeReport]:
+        """The latest report of each agent that answers, by node name."""
+        return self._supervisor.reports
+
+    def socket(self, node: str) -> Path:
+        """Return the Unix socket of a node's agent, for readers on that node."""
+        return self._layout.socket(node)
+
+    async def until(
+        self,
+        condition: Callable[[LocalWorld], bool],
+        *,
+        seconds: float,
+        what: str,
+    ) -> None:
+        """Wait until the condition holds; it is asked after every change.
+
+        Raises:
+            NotInTime: it did not hold within ``seconds``; the sentence says ``what`` was awaited.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition(self):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise NotInTime(f"waited {seconds:g} s for {what}, in vain") from None
+
+    def nodes(self) -> list[str]:
+        """Return the names of all nodes, sorted."""
+        return sorted(body["metadata"]["name"] for body in self.objects.list(NODE))

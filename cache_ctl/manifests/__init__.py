@@ -1,0 +1,1 @@
+"""PURE: plans and assignments as plain Kubernetes objects. No I/O, clock or randomness."""

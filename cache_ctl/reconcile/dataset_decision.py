@@ -1,0 +1,198 @@
+"""Pure: a Dataset's status, from what its runtime's agents report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cache_ctl.api import reasons
+from cache_ctl.api.conditions import Finding, false, timestamp, true, unknown
+from cache_ctl.api.meta import dump
+from cache_ctl.api.v1alpha1.dataset import CachedStatus, DatasetDomain, SnapshotStatus
+from cache_ctl.reconcile.rows import Row, percent, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from cache_ctl.api.v1alpha1.cacheworker import CacheWorker, WorkerDataset
+    from cache_ctl.api.v1alpha1.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetView:
+    """All that a pass over a Dataset looks at.
+
+    ``workers`` are those of its runtime on nodes that are expected to answer; ``generations`` are
+    those of the runtime's plans by name.
+    """
+
+    dataset: Dataset
+    workers: tuple[CacheWorker, ...]
+    generations: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """One agent's part of the Dataset."""
+
+    worker: CacheWorker
+    report: WorkerDataset | None
+
+
+def refused(reason: str, message: str) -> tuple[Finding, ...]:
+    """Return the findings of a Dataset that no runtime serves."""
+    return (
+        false(reasons.READY, reason, message),
+        unknown(reasons.SNAPSHOT_TAKEN, reason, message),
+        false(reasons.PLACED, reason, message),
+        unknown(reasons.WARM, reason, message),
+    )
+
+
+def decide_dataset(
+    view: DatasetView, now: datetime
+) -> tuple[Mapping[str, Any], tuple[Finding, ...]]:
+    """Return the status without conditions, and the findings."""
+    shares = [_Share(worker, _report_on(view.dataset.ref, worker)) for worker in view.workers]
+    known = [share.report for share in shares if share.report is not None]
+    snapshot = _snapshot(view, known, now)
+    whole = snapshot.bytes if snapshot else 0
+    domains = [_domain(view, row, whole) for row in rows(view.workers)]
+    cached = sum(domain.cached_bytes for domain in domains)
+    room = sum(whole * _copies(domain) for domain in domains)
+    from_origin = sum(domain.origin_bytes for domain in domains)
+    from_peers = sum(domain.peer_bytes for domain in domains)
+    moved = from_origin + from_peers
+    saved = sum(domain.peer_bytes for domain in domains if domain.network_class == "Dedicated")
+    status = {
+        "snapshot": dump(snapshot) if snapshot else None,
+        "cached": dump(CachedStatus(bytes=cached, percent=percent(cached, room)))
+        if snapshot
+        else None,
+        "hitRatio": f"{percent(from_peers, moved)}%" if moved else None,
+        "originBytes": from_origin,
+        "lineBytesSaved": saved,
+        "domains": [dump(domain) for domain in domains],
+    }
+    return status, _findings(view, shares, snapshot, domains)
+
+
+def _report_on(ref: str, worker: CacheWorker) -> WorkerDataset | None:
+    return next((item for item in worker.status.datasets if item.dataset == ref), None)
+
+
+def _snapshot(
+    view: DatasetView, known: list[WorkerDataset], now: datetime
+) -> SnapshotStatus | None:
+    """Return the snapshot that most agents follow; the one shown stays in a tie."""
+    counts = Counter(item.snapshot for item in known if item.snapshot)
+    if not counts:
+        return None
+    shown = view.dataset.status.snapshot
+    before = shown.id if shown else ""
+    chosen = min(counts, key=lambda item: (-counts[item], item != before, item))
+    report = next(item for item in known if item.snapshot == chosen)
+    taken = shown.taken_at if shown and shown.id == chosen else timestamp(now)
+    return SnapshotStatus(id=chosen, files=report.files, bytes=report.bytes, taken_at=taken)
+
+
+def _copies(domain: DatasetDomain) -> int:
+    """Return how many whole copies a row can hold: a domain one, LocalOnly nodes one each."""
+    return 1 if domain.mode == "Distributed" else domain.nodes
+
+
+def _domain(view: DatasetView, row: Row, whole: int) -> DatasetDomain:
+    found = [_report_on(view.dataset.ref, worker) for worker in row.workers]
+    reports = [item for item in found if item is not None]
+    if row.distributed:
+        kept = sum(item.owned_bytes for item in reports) // view.dataset.spec.replicas_per_domain
+        cached, room = min(kept, whole), whole
+    else:
+        cached = sum(min(item.owned_bytes + item.spare_bytes, whole) for item in reports)
+        room = whole * len(row.workers)
+    return DatasetDomain(
+        name=row.name,
+        network_class=row.network_class,
+        mode=row.mode,
+        reason=row.reason,
+        nodes=len(row.workers),
+        cached_bytes=cached,
+        cached_percent=percent(cached, room) if whole else 0,
+        origin_bytes=sum(item.origin_bytes for item in reports),
+        peer_bytes=sum(item.peer_bytes for item in reports),
+    )
+
+
+def _findings(
+    view: DatasetView,
+    shares: list[_Share],
+    snapshot: SnapshotStatus | None,
+    domains: list[DatasetDomain],
+) -> tuple[Finding, ...]:
+    if not shares:
+        text = "the runtime has no agents; its status says why"
+        return refused(reasons.NO_AGENTS, text)
+    taken = _snapshot_finding(view, shares, snapshot)
+    usable = [
+        share
+        for share in shares
+        if share.worker.status.ready and share.report is not None and share.report.snapshot
+    ]
+    if usable:
+        text = f"files can be read on {len(usable)} of {len(shares)} nodes"
+        ready = true(reasons.READY, reasons.DATASET_READY, text)
+    else:
+        ready = false(reasons.READY, taken.reason, taken.message)
+    return ready, taken, _placed_finding(view, shares), _warm_finding(snapshot, domains)
+
+
+def _snapshot_finding(
+    view: DatasetView, shares: list[_Share], snapshot: SnapshotStatus | None
+) -> Finding:
+    failed = sorted(
+        (share.worker.spec.node, share.report.error)
+        for share in shares
+        if share.report is not None and share.report.error
+    )
+    if failed:
+        node, error = failed[0]
+        text = f"{len(failed)} of {len(shares)} agents report an error; {node}: {error}"
+        return false(reasons.SNAPSHOT_TAKEN, reasons.SNAPSHOT_FAILED, text)
+    have = sum(share.report is not None and bool(share.report.snapshot) for share in shares)
+    if snapshot is None or have < len(shares):
+        text = f"{have} of {len(shares)} agents have a snapshot of {view.dataset.ref}"
+        return false(reasons.SNAPSHOT_TAKEN, reasons.SNAPSHOT_PENDING, text)
+    text = f"{snapshot.files} files, {snapshot.bytes} bytes"
+    return true(reasons.SNAPSHOT_TAKEN, reasons.SNAPSHOT_CURRENT, text)
+
+
+def _placed_finding(view: DatasetView, shares: list[_Share]) -> Finding:
+    behind = sorted(
+        share.worker.spec.node
+        for share in shares
+        if share.report is None
+        or share.worker.status.plan_generation < view.generations.get(share.worker.spec.plan, 0)
+    )
+    if behind:
+        more = "..." if len(behind) > 3 else ""
+        text = (
+            f"{len(shares) - len(behind)} of {len(shares)} agents follow their newest plan; "
+            f"behind: {', '.join(behind[:3])}{more}"
+        )
+        return false(reasons.PLACED, reasons.AGENTS_BEHIND, text)
+    return true(reasons.PLACED, reasons.AGENTS_FOLLOW, f"all {len(shares)} agents follow it")
+
+
+def _warm_finding(snapshot: SnapshotStatus | None, domains: list[DatasetDomain]) -> Finding:
+    """Warm is about what is shared; where nothing is, about each node's own copy."""
+    if snapshot is None:
+        return unknown(reasons.WARM, reasons.SNAPSHOT_PENDING, "there is no snapshot yet")
+    shared = [domain for domain in domains if domain.mode == "Distributed"] or domains
+    cold = [domain for domain in shared if domain.cached_percent < 100]
+    if cold:
+        text = ", ".join(f"{domain.name} {domain.cached_percent}%" for domain in cold[:5])
+        return false(reasons.WARM, reasons.PARTLY_CACHED, f"not all is cached: {text}")
+    text = f"all {snapshot.bytes} bytes are cached in each of {len(shared)} domains"
+    return true(reasons.WARM, reasons.ALL_CACHED, text)

@@ -1,0 +1,134 @@
+"""``python -m runtime --settings FILE``: one node's agent."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.agent.agent import Agent
+from runtime.agent.plansource import PlanSource
+from runtime.contract.token import Keys
+from runtime.errors import CacheError, ConfigError
+from runtime.serve.failures import answer_of, sentence
+from runtime.serve.routes import Routes
+from runtime.serve.server import HttpServer
+from runtime.settings import AgentSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from runtime.contract.plan import Plan
+    from runtime.serve.message import Answer, Request
+
+log = logging.getLogger("runtime")
+
+
+class Node:
+    """The agent and its listeners: a Unix socket always, a port only among peers."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._agent: Agent | None = None
+        self._routes: Routes | None = None
+        self._port: int | None = None
+        self._server = HttpServer(self._handle, on_error=answer_of)
+
+    def _handle(self, request: Request) -> Answer | Awaitable[Answer]:
+        if self._routes is None:
+            return sentence(503, "the agent waits for its first plan")
+        return self._routes(request)
+
+    def _accept(self, address: str) -> bool:
+        return self._agent is not None and self._agent.note_accept(address)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            CacheError: the agent cannot start; the sentence says why.
+        """
+        settings = self._settings
+        state = Path(settings.state_dir)
+        state.mkdir(parents=True, exist_ok=True)
+        await self._server.listen_unix(settings.socket)
+        following = asyncio.create_task(self._follow(state), name="plan")
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([following, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                await following
+        finally:
+            stopping.cancel()
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await self._server.close()
+            if self._agent is not None:
+                await self._agent.close()
+
+    async def _follow(self, state: Path) -> None:
+        settings = self._settings
+        source = PlanSource(Path(settings.plan_file), state / "plan.json")
+        async for plan in source.plans():
+            keys = _keys(settings)
+            if self._agent is None:
+                self._agent = await Agent.start(settings, keys, plan)
+                self._routes = Routes(self._agent, lambda: self._port)
+            else:
+                self._agent.rekey(keys)
+                await self._agent.follow(plan)
+            await self._listen(plan)
+
+    async def _listen(self, plan: Plan) -> None:
+        """Open the port when there are peers, and close it when there are none."""
+        assert self._agent is not None
+        if self._agent.view.distributed and self._port is None:
+            self._port = await self._server.listen_tcp(
+                self._settings.address, self._settings.port, on_accept=self._accept
+            )
+        elif not self._agent.view.distributed and self._port is not None:
+            await self._server.close_tcp(self._port)
+            self._port = None
+        log.info("listens on %s", self._port if self._port is not None else plan.mode)
+
+
+def _keys(settings: AgentSettings) -> Keys:
+    try:
+        return Keys.decode(Path(settings.keys_file).read_text())
+    except OSError as error:
+        raise ConfigError(f"keys file {settings.keys_file}: {error.strerror}") from error
+
+
+async def _main(settings: AgentSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await Node(settings).run(stop)
+
+
+def main() -> int:
+    """Run the agent; return the exit code."""
+    parser = argparse.ArgumentParser(prog="cachectl-agent", description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="the agent's settings, JSON")
+    try:
+        settings = AgentSettings.load(parser.parse_args().settings)
+        logging.basicConfig(
+            level=settings.log_level,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            stream=sys.stderr,
+        )
+        asyncio.run(_main(settings))
+    except (CacheError, OSError) as error:
+        sys.stderr.write(f"agent {os.getpid()}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

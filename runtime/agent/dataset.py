@@ -1,0 +1,175 @@
+"""One Dataset on this agent: its snapshots on disk, its origins, and what readers hold."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from runtime.errors import ConfigError, NotCached, RefusedByPolicy
+from runtime.origin.base import open_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from runtime.catalog.read import Catalog
+    from runtime.catalog.shelf import Head, Shelf
+    from runtime.contract.plan import DatasetPlan, Mode, NetworkClass
+    from runtime.origin.base import Origin
+
+
+class Dataset:
+    """A Dataset of the plan in force.
+
+    ``secret`` returns the keys of a named secret; ``source_address`` is where connections to the
+    origin start from.
+    """
+
+    def __init__(
+        self,
+        plan: DatasetPlan,
+        shelf: Shelf,
+        *,
+        secret: Callable[[str], Mapping[str, str]],
+        source_address: str | None,
+    ) -> None:
+        self.plan = plan
+        self.ref = plan.ref
+        self.shelf = shelf
+        self.error = ""
+        self.origin_bytes = 0
+        self.peer_bytes = 0
+        self.network_class: NetworkClass = "Basic"
+        self.mode: Mode = "LocalOnly"
+        self._secret = secret
+        self._source_address = source_address
+        self.head: Head | None = shelf.current()
+        """The snapshot that this agent follows, if it has one."""
+        self._origins: dict[int, Origin] = {}
+        self._catalogs: dict[str, Catalog] = {}
+        self._holds: Counter[str] = Counter()
+
+    def follow(self, plan: DatasetPlan, network_class: NetworkClass, mode: Mode) -> list[Origin]:
+        """Take over a new plan; return the origins that are no longer used, to be closed."""
+        changed = (plan.mounts, network_class) != (self.plan.mounts, self.network_class)
+        self.plan = plan
+        self.network_class = network_class
+        self.mode = mode
+        return self.forget_origins() if changed else []
+
+    def forget_origins(self) -> list[Origin]:
+        """Drop the open origins and return them, to be closed."""
+        unused = list(self._origins.values())
+        self._origins.clear()
+        return unused
+
+    def check_readable(self) -> None:
+        """Refuse readers where the Dataset says so.
+
+        Raises:
+            RefusedByPolicy: this node is LocalOnly, and the Dataset is not to be read on those.
+        """
+        if self.mode == "LocalOnly" and self.plan.local_only == "Refuse":
+            raise RefusedByPolicy(
+                f"Dataset {self.ref} refuses reads on LocalOnly nodes (spec.localOnly.policy)"
+            )
+
+    @property
+    def bypasses(self) -> bool:
+        """Tell whether this node reads through and keeps nothing."""
+        return self.mode == "LocalOnly" and self.plan.local_only != "Cache"
+
+    def catalog(self, snapshot: str = "") -> Catalog:
+        """Return an open catalog, the current one unless another is named.
+
+        Raises:
+            NotCached: this agent has no such snapshot.
+        """
+        head = self.head
+        wanted = snapshot or (head.snapshot if head is not None else "")
+        if not wanted:
+            why = self.error or "its first snapshot is being taken"
+            raise NotCached(f"Dataset {self.ref} cannot be read yet: {why}")
+        found = self._catalogs.get(wanted)
+        if found is None:
+            try:
+                found = self.shelf.open(wanted)
+            except (OSError, ConfigError) as error:
+                raise NotCached(f"Dataset {self.ref} has no snapshot {wanted} here") from error
+            self._catalogs[wanted] = found
+        return found
+
+    def origin(self, mount: int) -> Origin:
+        """Return the origin behind a mount, opened for this node's class.
+
+        Raises:
+            OriginError: it cannot be opened with the plan's options.
+        """
+        found = self._origins.get(mount)
+        if found is None:
+            spec = self.plan.mounts[mount]
+            secret = self._secret(spec.secret) if spec.secret else {}
+            found = open_origin(
+                spec, self.network_class, secret, source_address=self._source_address
+            )
+            self._origins[mount] = found
+        return found
+
+    def object_path(self, mount: int, path: str) -> str:
+        """Return the path below the mount's source of a path in the Dataset."""
+        name = self.plan.mounts[mount].name
+        return path.removeprefix(f"{name}/") if name else path
+
+    def hold(self, snapshot: str) -> None:
+        """Keep a snapshot and its objects while a reader uses it."""
+        self._holds[snapshot] += 1
+
+    def release(self, snapshot: str) -> None:
+        """End one hold."""
+        self._holds[snapshot] -= 1
+        if self._holds[snapshot] <= 0:
+            del self._holds[snapshot]
+
+    def live_snapshots(self) -> set[str]:
+        """Return the current snapshot and those that readers hold."""
+        head = self.head
+        return set(self._holds) | ({head.snapshot} if head is not None else set())
+
+    def drop_old_catalogs(self) -> None:
+        """Close and remove the catalogs of snapshots that are no longer live."""
+        live = self.live_snapshots()
+        for snapshot in [name for name in self._catalogs if name not in live]:
+            self._catalogs.pop(snapshot).close()
+        self.shelf.drop_except(live)
+
+    def scratch(self) -> Path:
+        """Return a free name beside the catalogs, for one that is on its way."""
+        return self.shelf.folder / f"{secrets.token_hex(8)}.part"
+
+    def install(self, path: Path, head: Head) -> None:
+        """Follow the snapshot whose catalog lies at ``path``.
+
+        Raises:
+            ConfigError: the file is not that catalog.
+        """
+        self.shelf.install(path, head)
+        self.head = head
+
+    def publish(self, head: Head) -> None:
+        """Follow a snapshot whose catalog is here."""
+        self.shelf.publish(head)
+        self.head = head
+
+    def close(self) -> None:
+        """Close the catalogs and the shelf."""
+        for catalog in self._catalogs.values():
+            catalog.close()
+        self._catalogs.clear()
+        self.shelf.close()
+
+    def remove(self) -> None:
+        """Close it and remove its catalogs from the disk."""
+        self.close()
+        shutil.rmtree(self.shelf.folder, ignore_errors=True)

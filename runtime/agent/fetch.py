@@ -1,0 +1,373 @@
+"""The read path: what is here is used, what is missing is fetched once for all who ask."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from runtime.agent.flight import Flight
+from runtime.agent.landing import BufferPool, Landing
+from runtime.agent.line import DEMAND
+from runtime.agent.race import Race
+from runtime.contract.units import MIB, checksum
+from runtime.errors import (
+    CacheError,
+    NoRoom,
+    OriginError,
+    PeerLied,
+    PeerMissing,
+    StaleVersion,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runtime.agent.content import Content
+    from runtime.agent.counters import Counters
+    from runtime.agent.health import Health
+    from runtime.agent.planview import PlanView
+    from runtime.agent.sources import OriginSource, PeerSource
+    from runtime.contract.route import Step
+    from runtime.store.blob import Blob
+    from runtime.store.reservation import Reservation
+    from runtime.store.store import Store
+
+log = logging.getLogger(__name__)
+
+TRANSIT_BYTES: Final = 32 * MIB
+"""Units that the store did not admit are kept for their readers in this much memory ..."""
+TRANSIT_SECONDS: Final = 10.0
+"""... and for this long: by then the store may have room for them."""
+MEMBERS_FIRST: Final = 8
+"""Up to so many members of a group are answered on their own before the group is fetched."""
+FROM_PEERS_BYTES: Final = 128 * MIB
+FROM_ORIGIN_BYTES: Final = 128 * MIB
+"""Room for units on their way. Askings of peers and of the origin have rooms of their own: an
+owner's fetch for others must never wait behind its own askings of those others."""
+
+
+class Room:
+    """A semaphore over bytes, first come, first served; one unit always fits."""
+
+    def __init__(self, size: int) -> None:
+        self._free = self._size = size
+        self._waiting: OrderedDict[asyncio.Future[None], int] = OrderedDict()
+
+    async def enter(self, count: int) -> None:
+        """Wait for ``count`` bytes of room."""
+        if not self._waiting and (self._free >= count or self._free == self._size):
+            self._free -= count
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = count
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if self._waiting.pop(turn, None) is None and not turn.cancelled():
+                self.leave(count)
+            raise
+
+    def leave(self, count: int) -> None:
+        """Give ``count`` bytes of room back."""
+        self._free += count
+        while self._waiting:
+            turn, wanted = next(iter(self._waiting.items()))
+            if self._free < wanted and self._free < self._size:
+                return
+            del self._waiting[turn]
+            if not turn.done():
+                self._free -= wanted
+                turn.set_result(None)
+
+
+class Fetcher:
+    """Brings cells to this node."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        peers: PeerSource,
+        origin: OriginSource,
+        health: Health,
+        counters: Counters,
+        view: Callable[[], PlanView],
+        holders: Callable[[str], set[str]],
+    ) -> None:
+        self._store = store
+        self._peers = peers
+        self._origin = origin
+        self._health = health
+        self._counters = counters
+        self._view = view
+        self._holders = holders
+        self._pool = BufferPool(keep_bytes=64 * MIB)
+        self._peer_room = Room(FROM_PEERS_BYTES)
+        self._origin_room = Room(FROM_ORIGIN_BYTES)
+        self._flights: dict[str, Flight] = {}
+        self._transit: OrderedDict[str, Flight] = OrderedDict()
+        self._transit_bytes = 0
+        self._background: set[asyncio.Task[None]] = set()
+        self._relieving: asyncio.Future[None] | None = None
+
+    def blob(self, content: Content) -> Blob:
+        """Return the store's blob of a content."""
+        plan = content.dataset.plan
+        return self._store.blob(content.layout, dataset=plan.ref, policy=plan.cache_policy)
+
+    def missing(self, content: Content, unit: int) -> list[int]:
+        """Return the cells of a unit that this snapshot has and this node has not."""
+        absent = self.blob(content).missing(unit)
+        return [part.cell for part in content.parts(unit, absent)] if absent else []
+
+    async def ensure(
+        self, content: Content, cells: Sequence[int], *, priority: int = DEMAND
+    ) -> bool:
+        """Bring cells into the store; tell whether all of them are there.
+
+        False means that they were had but not admitted: they are to be read through.
+
+        Raises:
+            CacheError: why one of the cells cannot be had.
+        """
+        wanted: dict[int, list[int]] = {}
+        for cell in cells:
+            wanted.setdefault(content.layout.unit_of(cell), []).append(cell)
+        found = await asyncio.gather(
+            *(self._ensure_unit(content, unit, own, priority) for unit, own in wanted.items()),
+            return_exceptions=True,
+        )
+        for result in found:
+            if isinstance(result, BaseException):
+                raise result
+        return all(found)
+
+    async def _ensure_unit(
+        self, content: Content, unit: int, cells: Sequence[int], priority: int
+    ) -> bool:
+        blob = self.blob(content)
+        if blob.suspect(unit):
+            await asyncio.to_thread(blob.vet, unit)
+        absent = [cell for cell in cells if not blob.present(cell)]
+        if not absent:
+            self._counters.local_units += 1
+            blob.touch(unit)
+            return True
+        group = len(content.layout.unit_cells(unit)) > 1
+        one_by_one = group and priority == DEMAND and len(absent) <= MEMBERS_FIRST
+        flights = (
+            [self._cell_flight(content, unit, cell) for cell in absent]
+            if one_by_one
+            else [self.flight(content, unit, priority=priority)]
+        )
+        for flight in flights:
+            await flight.landed()
+            for cell in absent:
+                if cell in flight.failed:
+                    raise flight.failed[cell]
+        if not all(blob.present(cell) for cell in absent):
+            return False
+        if one_by_one:
+            self._follow_with_group(content, unit)
+        return True
+
+    def _follow_with_group(self, content: Content, unit: int) -> None:
+        if content.unit_name(unit) not in self._flights and self.missing(content, unit):
+            self.fetch_in_background(content, unit)
+
+    def fetch_in_background(self, content: Content, unit: int, *, priority: int = DEMAND) -> None:
+        """Start or join the fetch of a unit that nobody waits for."""
+        flight = self.flight(content, unit, priority=priority)
+        assert flight.task is not None
+        self._background.add(flight.task)
+        flight.task.add_done_callback(self._background.discard)
+
+    def flight(self, content: Content, unit: int, *, priority: int = DEMAND) -> Flight:
+        """Start or join the fetch of what is missing of a unit; at least one cell must be."""
+        known = self._join(content.unit_name(unit), priority)
+        if known is not None:
+            return known
+        cells = self.missing(content, unit) or list(content.layout.unit_cells(unit))
+        return self._launch(Flight(content, unit, cells, priority=priority))
+
+    def _cell_flight(self, content: Content, unit: int, cell: int) -> Flight:
+        whole = self._flights.get(content.unit_name(unit))
+        if whole is not None and cell in whole.cells:
+            self._counters.shared_flights += 1
+            return whole
+        return self.cell_flight(content, unit, cell)
+
+    def cell_flight(self, content: Content, unit: int, cell: int) -> Flight:
+        """Start or join the fetch of one cell on its own."""
+        flight = Flight(content, unit, [cell], priority=DEMAND)
+        return self._join(flight.name, DEMAND) or self._launch(flight)
+
+    def under_way(self, name: str) -> Flight | None:
+        """Return the fetch of this name that is under way, or that lies in transit."""
+        oldest = next(iter(self._transit.values()), None)
+        while oldest is not None and oldest.landed_at < time.monotonic() - TRANSIT_SECONDS:
+            self._end_transit()
+            oldest = next(iter(self._transit.values()), None)
+        return self._flights.get(name) or self._transit.get(name)
+
+    def _join(self, name: str, priority: int) -> Flight | None:
+        known = self.under_way(name)
+        if known is not None:
+            self._counters.shared_flights += 1
+            known.priority = min(known.priority, priority)
+        return known
+
+    def _launch(self, flight: Flight) -> Flight:
+        self._flights[flight.name] = flight
+        flight.start(self._fly(flight))
+        assert flight.task is not None
+        flight.task.add_done_callback(_retrieve)
+        return flight
+
+    async def _fly(self, flight: Flight) -> None:
+        try:
+            race = Race(
+                flight, lambda step, to: self._ask(flight, step, to), self._told, self._pool
+            )
+            landing = await race.run(self._steps(flight))
+            self._counters.hedges += race.hedges
+            try:
+                await _sum_up(flight, landing)
+                await self._admit(flight, landing)
+            except BaseException:
+                landing.release()
+                raise
+            self._settle(flight, landing)
+        finally:
+            del self._flights[flight.name]
+
+    def _steps(self, flight: Flight) -> tuple[Step, ...]:
+        name = flight.content.unit_name(flight.unit)
+        return self._view().steps(name, holders=self._holders(name), down=self._health.down())
+
+    async def _ask(self, flight: Flight, step: Step, landing: Landing) -> None:
+        room = self._origin_room if step.via == "origin" else self._peer_room
+        await room.enter(flight.size)
+        try:
+            if step.via == "origin":
+                await self._origin.fill(flight, landing)
+            else:
+                await self._peers.fill(step, flight, landing)
+        finally:
+            room.leave(flight.size)
+
+    def _told(self, step: Step, error: CacheError | None) -> None:
+        counters = self._counters
+        if step.uid:
+            if error is None or isinstance(error, (PeerMissing, OriginError, StaleVersion)):
+                self._health.answered(step.uid)
+            else:
+                self._health.failed(step.uid)
+        if error is None:
+            name = f"{step.via}_units"
+            setattr(counters, name, getattr(counters, name) + 1)
+        elif isinstance(error, PeerMissing):
+            counters.peer_misses += 1
+        elif isinstance(error, PeerLied):
+            counters.peer_lies += 1
+            log.warning("%s", error)
+        elif step.uid:
+            counters.peer_failures += 1
+            log.info("asking %s failed: %s", step.uid, error)
+
+    async def _admit(self, flight: Flight, landing: Landing) -> None:
+        """Write what landed into the store, if the store takes it."""
+        content = flight.content
+        cells = list(flight.sums)
+        if not cells or content.dataset.bypasses:
+            return
+        name = content.unit_name(flight.unit)
+        spare = not self._view().owns(name, content.dataset.plan.copies)
+        try:
+            reservation = self._store.reserve(self.blob(content), cells, spare=spare)
+            if reservation is None:
+                return
+            with reservation:
+                await asyncio.to_thread(_write, reservation, flight, landing, cells)
+                flight.admitted = reservation.commit() or not reservation.cells
+        except NoRoom as error:
+            log.warning("unit %s is not kept: %s", flight.name, error)
+        if self._store.pressed:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Bring a tier above its high watermark down to the low one, off the event loop."""
+        if self._relieving is not None and not self._relieving.done():
+            return
+
+        def relieve() -> None:
+            while self._store.relieve():
+                pass
+
+        self._relieving = asyncio.ensure_future(asyncio.to_thread(relieve))
+
+    def _settle(self, flight: Flight, landing: Landing) -> None:
+        """Keep what the store did not admit for a while, for those who will read it through."""
+        if flight.admitted:
+            landing.release()
+            return
+        self._counters.read_through_units += 1
+        flight.landing = landing
+        flight.landed_at = time.monotonic()
+        self._transit[flight.name] = flight
+        self._transit_bytes += flight.size
+        while self._transit_bytes > TRANSIT_BYTES and len(self._transit) > 1:
+            self._end_transit()
+
+    def _end_transit(self) -> None:
+        _, oldest = self._transit.popitem(last=False)
+        self._transit_bytes -= oldest.size
+        assert oldest.landing is not None
+        oldest.unwatch(oldest.landing)
+        oldest.landing.release()
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        tasks: list[asyncio.Future[None]] = [
+            flight.task for flight in self._flights.values() if flight.task is not None
+        ]
+        for task in tasks:
+            task.cancel()
+        if self._relieving is not None:
+            tasks.append(self._relieving)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _sum_up(flight: Flight, landing: Landing) -> None:
+    """Note which cells landed, and their checksums."""
+    for cell in landing.absent:
+        flight.failed.setdefault(
+            cell, StaleVersion("its version is no longer at the origin, nor with a peer")
+        )
+
+    def sums() -> dict[int, int]:
+        return {
+            cell: checksum(landing.view[slice(*flight.place(cell))])
+            for cell in flight.cells
+            if cell not in flight.failed
+        }
+
+    flight.sums = await asyncio.to_thread(sums)
+    flight.summed.set()
+
+
+def _write(
+    reservation: Reservation, flight: Flight, landing: Landing, cells: Sequence[int]
+) -> None:
+    for cell in cells:
+        start, stop = flight.place(cell)
+        reservation.write(cell, landing.view[start:stop])
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Look at a flight's end, so that one nobody waited for is not reported as lost."""
+    if not task.cancelled():
+        task.exception()

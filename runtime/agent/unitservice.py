@@ -1,0 +1,126 @@
+"""What this agent gives to peers: units that rest here, or that are on their way."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from runtime.contract.layout import ObjectLayout
+from runtime.errors import PeerMissing
+from runtime.policy.spread import Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runtime.agent.content import Content
+    from runtime.agent.counters import Counters
+    from runtime.agent.fetch import Fetcher
+    from runtime.agent.flight import Flight
+    from runtime.agent.planview import PlanView
+    from runtime.contract.protocol import AskAs
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A peer's question. ``cell`` names one member of a group, or None for the whole unit.
+
+    ``nowhere`` is the member that an earlier redirect named in vain.
+    """
+
+    requester: str
+    content: Content
+    unit: int
+    cell: int | None
+    role: AskAs
+    nowhere: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """The unit is in the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """The unit is on its way, or lies in transit."""
+
+    flight: Flight
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """That member has the unit, or is receiving it."""
+
+    uid: str
+
+
+class UnitService:
+    """Answers peers. A holder gives what it has; an owner fetches what it lacks."""
+
+    def __init__(self, fetcher: Fetcher, counters: Counters, view: Callable[[], PlanView]) -> None:
+        self._fetcher = fetcher
+        self._counters = counters
+        self._view = view
+        self._spread = Spread(view().plan.degree)
+
+    async def answer(self, asking: Asking) -> Resting | Arriving | Elsewhere:
+        """Decide what the peer is given.
+
+        Raises:
+            PeerMissing: asked as a holder, this agent does not have it.
+            CacheError: asked as the owner, it cannot have it.
+        """
+        match asking.role:
+            case "holder":
+                return self._as_holder(asking)
+            case "owner":
+                return await self._as_owner(asking)
+            case _:
+                assert_never(asking.role)
+
+    def _rests(self, asking: Asking) -> bool:
+        blob = self._fetcher.blob(asking.content)
+        if asking.cell is not None:
+            return blob.present(asking.cell)
+        return not self._fetcher.missing(asking.content, asking.unit)
+
+    def _as_holder(self, asking: Asking) -> Resting | Arriving:
+        if self._rests(asking):
+            return Resting()
+        name = asking.content.unit_name(asking.unit)
+        flight = self._fetcher.under_way(name)
+        streams = flight is not None and isinstance(asking.content.layout, ObjectLayout)
+        if flight is None or not (flight.landing or (flight.rooted and streams)):
+            raise PeerMissing(f"unit {name} is not here")
+        return Arriving(flight)
+
+    async def _as_owner(self, asking: Asking) -> Resting | Arriving | Elsewhere:
+        name = asking.content.unit_name(asking.unit)
+        if asking.nowhere:
+            self._spread.withdraw(name, asking.nowhere)
+        elif asking.cell is None:
+            view = self._view()
+            self._spread.degree = view.plan.degree
+            target = self._spread.admit(
+                name,
+                asking.requester,
+                now=time.monotonic(),
+                members=view.members,
+                distance=view.distance,
+            )
+            if target is not None:
+                self._counters.redirects_given += 1
+                return Elsewhere(target)
+        if self._rests(asking):
+            return Resting()
+        flight = (
+            self._fetcher.flight(asking.content, asking.unit)
+            if asking.cell is None
+            else self._fetcher.cell_flight(asking.content, asking.unit, asking.cell)
+        )
+        if isinstance(asking.content.layout, ObjectLayout):
+            await flight.begun()
+            return Arriving(flight)
+        await flight.landed()
+        return Resting() if flight.admitted else Arriving(flight)

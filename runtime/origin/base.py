@@ -1,0 +1,133 @@
+"""What an origin can do, how patient we are with it, and which driver serves which source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from runtime.contract.plan import MountPlan, NetworkClass
+
+BLOCK = 1 << 20
+"""No read yields, or holds, more bytes at once."""
+
+
+class Found(NamedTuple):
+    """One object that a listing found: its path below the source, and what identifies its bytes.
+
+    ``version`` is opaque; ``digest`` is ``md5:hex`` or ``sha256:hex`` of the content when the
+    origin tells it, else empty.
+    """
+
+    path: str
+    size: int
+    version: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How patient a driver is. Seconds, bytes and counts.
+
+    An answer must begin, and each block follow, within ``stall_seconds``; while we wait for it, a
+    body must come at ``floor_bytes_per_second`` or more, taken over ``window_seconds`` of waiting.
+    A reader that takes its time is not the origin's fault and does not count. An interrupted read
+    is resumed ``tries - 1`` times, after a pause of ``backoff_seconds``, doubled each time.
+    """
+
+    connect_seconds: float = 5.0
+    stall_seconds: float = 10.0
+    window_seconds: float = 15.0
+    floor_bytes_per_second: int = 16 * 1024
+    tries: int = 3
+    backoff_seconds: float = 0.1
+    connections: int = 32
+
+
+class Origin(Protocol):
+    """A source of objects. Safe for concurrent use within one event loop."""
+
+    async def list(self) -> list[Found]:
+        """Return all objects that the mount includes, sorted by path.
+
+        Raises:
+            OriginUnavailable, OriginRefused, OriginLied: the listing could not be had, or makes
+                no sense. NoSuchPath: the source does not exist.
+        """
+        ...
+
+    def read(
+        self, path: str, *, size: int, version: str, start: int, stop: int
+    ) -> AsyncIterator[bytes]:
+        """Yield the bytes ``start`` to ``stop`` of exactly this version, in blocks.
+
+        ``size`` is the whole object's. Close the iterator (``contextlib.aclosing``) when it is
+        left early. Blocks may have come when it raises.
+
+        Raises:
+            StaleVersion: the origin no longer has this version.
+            OriginUnavailable: no connection, 5xx, or too slow, also after the retries.
+            OriginRefused: 401 or 403.
+            OriginLied: the answer contradicts what was asked, the version or its own headers.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+def open_origin(
+    mount: MountPlan,
+    network_class: NetworkClass,
+    secret: Mapping[str, str],
+    *,
+    timeouts: Timeouts | None = None,
+    source_address: str | None = None,
+) -> Origin:
+    """Return the driver for a mount's source, without connecting yet; call it in the event loop.
+
+    ``secret`` holds the keys of the mount's secret. ``source_address`` is the local address that
+    connections leave from, for drivers over HTTP.
+
+    Raises:
+        ConfigError: the source or an option cannot be used.
+    """
+    # The drivers import this module, and each its own client library: only the one in use is.
+    scheme = urlsplit(mount.source).scheme.lower()
+    patience = timeouts or Timeouts()
+    if scheme in {"http", "https"}:
+        from runtime.origin.http import HttpOrigin  # noqa: PLC0415 - see above
+
+        return HttpOrigin.open(
+            mount, network_class, secret, timeouts=patience, source_address=source_address
+        )
+    if scheme == "oss":
+        from runtime.origin.oss import OssOrigin  # noqa: PLC0415 - see above
+
+        return OssOrigin.open(
+            mount, network_class, secret, timeouts=patience, source_address=source_address
+        )
+    from runtime.origin.generic import GenericOrigin  # noqa: PLC0415 - see above
+
+    return GenericOrigin.open(mount, secret, timeouts=patience)
+
+
+def shown(source: str) -> str:
+    """Return a source for messages: without credentials, query or fragment.
+
+    Raises:
+        ConfigError: it is not a URL.
+    """
+    try:
+        parts = urlsplit(source)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as error:
+        raise ConfigError("a mount's source is not a URL that can be read") from error
+    return urlunsplit((parts.scheme, host + port, parts.path, "", ""))

@@ -1,0 +1,293 @@
+"""Origins over HTTP: any server with ranges and etags, or at least dates."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import aiohttp
+from fsspec.implementations.http import HTTPFileSystem
+from yarl import URL
+
+from runtime.errors import ConfigError, NoSuchPath, OriginLied, OriginRefused, StaleVersion
+from runtime.origin import digest
+from runtime.origin.base import Found, Timeouts, shown
+from runtime.origin.globs import selector
+from runtime.origin.ranges import Wanted, blocks, check_answer, session, status_error, translated
+from runtime.origin.resume import Retries, each
+from runtime.origin.version import from_etag, from_headers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from typing import Self
+
+    from runtime.contract.plan import MountPlan, NetworkClass
+
+_OPTIONS: Final = {"manifest", "endpoint"}
+_SECRETS: Final = {"token", "username", "password"}
+_PATH_SAFE: Final = "/~!$&'()*+,;=:@"
+
+
+class HttpOrigin:
+    """Objects below a URL.
+
+    They are listed by a manifest (option ``manifest``: a URL relative to the source; JSON lines or
+    a JSON list of ``{"path", "size", "etag", "digest"}``), else by following the links of HTML
+    indexes. Sizes and etags that the listing lacks are asked for one by one.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        manifest: str = "",
+        headers: dict[str, str] | None = None,
+        selects: Callable[[str], bool],
+        timeouts: Timeouts,
+        source_address: str | None = None,
+    ) -> None:
+        parts = urlsplit(base)
+        self._name = shown(base)
+        self._query = f"?{parts.query}" if parts.query else ""
+        self._base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + "/", "", ""))
+        self._manifest = manifest
+        self._selects = selects
+        self._headers = headers
+        self._timeouts = timeouts
+        self._source_address = source_address
+        self._retries = Retries(timeouts)
+        self._open_session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def open(
+        cls,
+        mount: MountPlan,
+        network_class: NetworkClass,
+        secret: Mapping[str, str],
+        *,
+        timeouts: Timeouts,
+        source_address: str | None,
+    ) -> Self:
+        """Return the origin of a mount, see ``base.open_origin``."""
+        if unknown := sorted(mount.options.keys() - _OPTIONS):
+            raise ConfigError(
+                f"the mount {mount.name!r} has the option {unknown[0]!r}, which HTTP sources do "
+                f"not know; they know {', '.join(sorted(_OPTIONS))}"
+            )
+        if unknown := sorted(secret.keys() - _SECRETS):
+            raise ConfigError(
+                f"the secret of the mount {mount.name!r} has the key {unknown[0]!r}; HTTP sources "
+                "take token, or username and password"
+            )
+        endpoint = mount.endpoints.for_class(network_class) or mount.options.get("endpoint", "")
+        return cls(
+            _moved(mount.source, endpoint),
+            manifest=mount.options.get("manifest", ""),
+            headers=_authorization(secret),
+            selects=selector(mount.include, mount.exclude),
+            timeouts=timeouts,
+            source_address=source_address,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._open_session is not None:
+            await self._open_session.close()
+            self._open_session = None
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._open_session is None:
+            self._open_session = session(self._timeouts, self._source_address, self._headers)
+        return self._open_session
+
+    def _url(self, path: str) -> URL:
+        return URL(self._base + quote(path, safe=_PATH_SAFE) + self._query, encoded=True)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def read(
+        self, path: str, *, size: int, version: str, start: int, stop: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield a range of a version, see ``base.Origin.read``."""
+        url, name = self._url(path), f"{self._name} {path!r}"
+
+        async def attempt(first: int, last: int) -> AsyncGenerator[bytes, None]:
+            wanted = Wanted(name, size, version, first, last)
+            with translated(name):
+                answer = await self._session.get(url, headers=wanted.headers)
+            async with answer:
+                check_answer(answer, wanted)
+                async for block in blocks(answer, wanted, self._timeouts):
+                    yield block
+
+        return self._retries.read(attempt, start, stop)
+
+    # -- listing ----------------------------------------------------------------------------
+
+    async def list(self) -> list[Found]:
+        """Return all objects that the mount includes, see ``base.Origin.list``."""
+        told = await (self._told_by_manifest() if self._manifest else self._told_by_indexes())
+        found: dict[str, Found] = {}
+        incomplete = []
+        for item in told:
+            if not self._selects(item.path):
+                continue
+            if item.size < 0 or not item.version:
+                incomplete.append(item)
+            else:
+                found[item.path] = item
+
+        async def complete(item: Found) -> None:
+            whole = await self._retries.call(lambda: self._ask(item))
+            if whole is not None:
+                found[item.path] = whole
+
+        await each(incomplete, complete, limit=self._timeouts.connections)
+        return [found[path] for path in sorted(found)]
+
+    async def _ask(self, item: Found) -> Found | None:
+        """Ask for an object's size and version; None when it has gone meanwhile."""
+        name = f"{self._name} {item.path!r}"
+        with translated(name):
+            answer = await self._session.head(self._url(item.path), allow_redirects=True)
+            answer.release()
+            size = answer.content_length
+            if answer.status in {405, 501} or (answer.status == 200 and size is None):
+                headers = {"Range": "bytes=0-0"}
+                answer = await self._session.get(self._url(item.path), headers=headers)
+                answer.close()
+                total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+                size = int(total) if total.isdecimal() else answer.content_length
+        if answer.status in {404, 410}:
+            return None
+        if answer.status not in {200, 206}:
+            raise status_error(answer.status, name)
+        if size is None:
+            raise OriginLied(f"{name}: the origin does not tell the object's size")
+        version = item.version or from_headers(answer.headers, size)
+        if not version:
+            raise ConfigError(
+                f"{name}: the origin tells neither ETag nor Last-Modified, so that versions could "
+                "not be told apart; serve one of them, or name etags in a manifest"
+            )
+        return Found(item.path, size, version, item.digest)
+
+    async def _told_by_manifest(self) -> Iterable[Found]:
+        url = URL(self._base, encoded=True).join(URL(self._manifest))
+        name = shown(str(url))
+
+        async def fetch() -> bytes:
+            with translated(name):
+                async with self._session.get(url) as answer:
+                    if answer.status == 200:
+                        return await answer.read()
+            raise _of_listing(answer.status, name)
+
+        return parse_manifest(await self._retries.call(fetch), name)
+
+    async def _told_by_indexes(self) -> Iterable[Found]:
+        async def our_session(**_: object) -> aiohttp.ClientSession:
+            return self._session
+
+        filesystem = HTTPFileSystem(
+            asynchronous=True,
+            encoded=True,
+            simple_links=False,
+            skip_instance_cache=True,
+            use_listings_cache=False,
+            get_client=our_session,
+        )
+        paths: set[str] = set()
+        seen: set[str] = set()
+        folders = {""}
+
+        async def follow(folder: str) -> None:
+            for path in await self._retries.call(lambda: self._links(filesystem, folder)):
+                (deeper if path.endswith("/") else paths).add(path)
+
+        while folders:
+            seen |= folders
+            deeper: set[str] = set()
+            await each(sorted(folders), follow, limit=self._timeouts.connections)
+            folders = deeper - seen
+        return (Found(path, -1, "") for path in paths)
+
+    async def _links(self, filesystem: Any, folder: str) -> list[str]:
+        """Return what an index links to below itself, as paths below the source."""
+        url = self._base + quote(folder, safe=_PATH_SAFE)
+        name = f"{self._name} {folder!r}"
+        try:
+            with translated(name):
+                links = await filesystem._ls_real(url + self._query, detail=False)  # noqa: SLF001 - the public call is for other threads
+        except FileNotFoundError as error:
+            if folder:
+                return []
+            raise NoSuchPath(f"{self._name} does not exist at the origin") from error
+        paths = []
+        for link in map(html.unescape, links):
+            below = link.removeprefix(url).removeprefix("./")
+            if below in {link, ""} or "?" in below or "#" in below or ".." in below.split("/"):
+                continue
+            paths.append(folder + unquote(below))
+        return paths
+
+
+def _of_listing(status: int, name: str) -> Exception:
+    error = status_error(status, name)
+    if isinstance(error, StaleVersion):
+        return NoSuchPath(f"{name} does not exist at the origin: it answers {status}")
+    return error
+
+
+def parse_manifest(data: bytes, name: str) -> list[Found]:
+    """Read a manifest; size -1 and an empty version stand for what it does not tell.
+
+    Raises:
+        OriginLied: it is not such a document; the message names the entry.
+    """
+    text = data.strip()
+    try:
+        items = json.loads(text) if text[:1] == b"[" else map(json.loads, text.splitlines())
+        return [_manifest_entry(item, name, number) for number, item in enumerate(items, 1)]
+    except ValueError as error:
+        raise OriginLied(f"the manifest {name} is not JSON: {error}") from error
+
+
+def _manifest_entry(item: Any, name: str, number: int) -> Found:
+    if isinstance(item, dict):
+        path, size = item.get("path"), item.get("size", -1)
+        etag, told = item.get("etag") or "", item.get("digest") or ""
+        if isinstance(path, str) and type(size) is int and isinstance(etag, str):
+            try:
+                return Found(path.removeprefix("./"), size, from_etag(etag), digest.normal(told))
+            except (ConfigError, AttributeError) as error:
+                raise OriginLied(f"entry {number} of the manifest {name}: {error}") from error
+    raise OriginLied(
+        f"entry {number} of the manifest {name} is not an object with a path and, if told, "
+        "a size in bytes and an etag"
+    )
+
+
+def _moved(source: str, endpoint: str) -> str:
+    """Return the source at another endpoint: a URL, or host and port, of the same tree."""
+    if not endpoint:
+        return source
+    parts = urlsplit(source)
+    there = urlsplit(endpoint if "://" in endpoint else f"{parts.scheme}://{endpoint}")
+    path = there.path.rstrip("/") + parts.path
+    return urlunsplit((there.scheme, there.netloc, path, parts.query, ""))
+
+
+def _authorization(secret: Mapping[str, str]) -> dict[str, str]:
+    if token := secret.get("token"):
+        return {"Authorization": f"Bearer {token}"}
+    if "username" in secret:
+        login = aiohttp.BasicAuth(secret["username"], secret.get("password", ""))
+        return {"Authorization": login.encode()}
+    return {}
+
+
+__all__ = ["HttpOrigin", "OriginRefused", "parse_manifest"]

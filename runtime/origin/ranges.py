@@ -1,0 +1,175 @@
+"""Holding an HTTP answer to a range request against what was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from runtime.errors import (
+    OriginError,
+    OriginLied,
+    OriginRefused,
+    OriginUnavailable,
+    StaleVersion,
+)
+from runtime.origin.resume import Interrupted
+from runtime.origin.version import conditions, matches
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+    from runtime.origin.base import Timeouts
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_RETRIED_STATUS = frozenset({408, 425, 429})
+_READ_BUFFER = 1 << 18  # several times what one receive brings; a block stays below base.BLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A range of one version of one object; ``name`` is the object's, for messages."""
+
+    name: str
+    size: int
+    version: str
+    start: int
+    stop: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers that ask for it."""
+        return {"Range": f"bytes={self.start}-{self.stop - 1}", **conditions(self.version)}
+
+
+def session(
+    timeouts: Timeouts, source_address: str | None, headers: dict[str, str] | None = None
+) -> aiohttp.ClientSession:
+    """Return a session that keeps connections alive and hands bodies over as they came."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=timeouts.connections,
+            local_addr=(source_address, 0) if source_address else None,
+        ),
+        timeout=aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=timeouts.connect_seconds,
+            sock_read=timeouts.stall_seconds,
+        ),
+        auto_decompress=False,
+        read_bufsize=_READ_BUFFER,
+        headers={"Accept-Encoding": "identity", **(headers or {})},
+    )
+
+
+def status_error(status: int, name: str) -> OriginError | StaleVersion | Interrupted:
+    """Return what an answer's error status means for a read of one version."""
+    if status in {401, 403}:
+        return OriginRefused(f"{name}: the origin answers {status}; check the mount's secret")
+    if status in {404, 410, 412, 416}:
+        return StaleVersion(
+            f"{name}: the origin no longer has the version of the snapshot (it answers {status})"
+        )
+    error = OriginUnavailable(f"{name}: the origin answers {status}")
+    return Interrupted(error) if status >= 500 or status in _RETRIED_STATUS else error
+
+
+@contextlib.contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn what the HTTP client raises into our errors."""
+    try:
+        yield
+    except TimeoutError as error:  # aiohttp's own are of this kind, too
+        raise OriginUnavailable(f"{name}: the origin does not answer in time") from error
+    except aiohttp.ClientPayloadError as error:
+        lied = OriginLied(f"{name}: the origin's answer ends before it is complete")
+        raise Interrupted(lied) from error
+    except aiohttp.ClientResponseError as error:
+        raise OriginLied(f"{name}: the origin's answer is not HTTP: {error.message}") from error
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+        raise OriginLied(f"{name}: the origin redirects to no usable URL") from error
+    except (aiohttp.ClientError, OSError) as error:
+        # Connection errors name host and cause, never the query.
+        gone = OriginUnavailable(f"{name}: the origin cannot be reached: {error}")
+        raise Interrupted(gone) from error
+
+
+def check_answer(answer: aiohttp.ClientResponse, wanted: Wanted) -> None:
+    """Hold an answer's status and headers against what was asked.
+
+    Raises:
+        OriginError, StaleVersion, Interrupted: the body must not be read.
+    """
+    if answer.status not in {200, 206}:
+        raise status_error(answer.status, wanted.name)
+    headers, length = answer.headers, wanted.stop - wanted.start
+    encoding = headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise OriginLied(f"{wanted.name}: the origin encodes its answer as {encoding!r}, unasked")
+    total, told = wanted.size, headers.get("Content-Range", "")
+    whole = wanted.start == 0 and wanted.stop == wanted.size
+    if answer.status == 206:
+        match = _CONTENT_RANGE.fullmatch(told)
+        if match is None:
+            raise OriginLied(f"{wanted.name}: the origin's 206 has the Content-Range {told!r}")
+        first, last, total = map(int, match.groups())
+        right = (first, last + 1) == (wanted.start, wanted.stop)
+    else:
+        right = whole
+    if not matches(wanted.version, headers, total) or total != wanted.size:
+        raise _another_version(headers, wanted)
+    if not right:
+        raise OriginLied(
+            f"{wanted.name}: the origin answers {answer.status} with the range {told!r} to a "
+            f"question for the bytes {wanted.start}-{wanted.stop - 1}"
+        )
+    if answer.content_length not in {None, length}:
+        raise OriginLied(
+            f"{wanted.name}: the origin announces {answer.content_length} bytes for a range of "
+            f"{length}"
+        )
+
+
+def _another_version(headers: object, wanted: Wanted) -> StaleVersion | OriginLied:
+    assert hasattr(headers, "get")
+    if not headers.get("ETag") and not headers.get("Last-Modified"):
+        return OriginLied(f"{wanted.name}: the origin's answer does not tell its version")
+    return StaleVersion(
+        f"{wanted.name}: the object changed at the origin since the snapshot was taken"
+    )
+
+
+async def blocks(
+    answer: aiohttp.ClientResponse, wanted: Wanted, timeouts: Timeouts
+) -> AsyncGenerator[bytes, None]:
+    """Yield a checked answer's body, exactly as long as was asked.
+
+    Raises:
+        OriginUnavailable: it comes too slowly. OriginLied: it is longer. Interrupted: shorter.
+    """
+    left = wanted.stop - wanted.start
+    waited, received = 0.0, 0
+    while True:
+        began = time.monotonic()
+        with translated(wanted.name):
+            block = await answer.content.readany()
+        waited += time.monotonic() - began
+        if not block:
+            break
+        left -= len(block)
+        if left < 0:
+            raise OriginLied(f"{wanted.name}: the origin's answer is longer than its range")
+        received += len(block)
+        if waited >= timeouts.window_seconds:
+            if received < timeouts.floor_bytes_per_second * waited:
+                raise OriginUnavailable(
+                    f"{wanted.name}: the origin sent {received} bytes in {waited:.0f} s"
+                )
+            waited, received = 0.0, 0
+        yield block
+    if left:
+        raise Interrupted(OriginLied(f"{wanted.name}: the origin's answer is {left} bytes short"))

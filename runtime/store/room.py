@@ -1,0 +1,329 @@
+"""Quotas: who is admitted where, and who leaves for it.
+
+A tier never holds more than its quota: room is charged before a byte is written, by an upper bound
+of the blocks that the cells will take.
+
+- An owned unit goes to the first tier with free room; else to the first where spares can leave for
+  it; else, for a Serving Dataset, to the first where units of the same Dataset can. An Epoch
+  Dataset keeps what it has, and nobody ever pushes out another Dataset's owned units.
+- A spare unit is admitted into free room below the high watermark only.
+- Before a spare leaves, the plan is asked again whether it is owned by now.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.store import disk
+from runtime.store.pair import FilePair, fingerprint, overhead
+from runtime.store.tier import WHOLE, Resident
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from runtime.contract.layout import Layout
+    from runtime.store.blob import Blob
+    from runtime.store.core import Core
+    from runtime.store.tier import Tier
+
+_SWEEP = 2000
+"""Units asked again about their owner before a reservation is refused."""
+_NOTHING, _SPARES, _OWN = range(3)
+
+
+def cover(layout: Layout, cells: Sequence[int]) -> int:
+    """Return an upper bound of the bytes of blocks under these cells of one unit, in order."""
+    total = 0
+    first = previous = cells[0]
+    for cell in (*cells[1:], -1):
+        if cell != previous + 1:
+            total += disk.blocks(layout.cell_range(first)[0], layout.cell_range(previous)[1])
+            first = cell
+        previous = cell
+    return total
+
+
+def whole_cover(layout: Layout, unit: int) -> int:
+    """Return the bytes of blocks under a unit."""
+    return disk.blocks(*layout.unit_range(unit))
+
+
+class Room:
+    """The tiers of a store, fastest first. Every method needs the lock, but ``release``.
+
+    ``owned`` tells whether this agent owns a unit under the plan in force; without it, a unit
+    stays what it was reserved as.
+    """
+
+    def __init__(self, core: Core, owned: Callable[[str, int], bool] | None) -> None:
+        self.core = core
+        self.tiers: list[Tier] = []
+        self.owned = owned
+        self._sweep: Iterator[Resident] = iter(())
+
+    # -- admission -----------------------------------------------------------------------------
+
+    def admit(self, blob: Blob, unit: int, cells: Sequence[int], *, spare: bool) -> Resident | None:
+        """Charge room for cells of a unit and hold its files open; None if there is none."""
+        found = blob.units.get(unit)
+        if found is not None and found.spare and not spare:
+            found.pair.tier.set_spare(found, spare=False)
+        tiers = [found.pair.tier] if found is not None else self.tiers
+        efforts = (_NOTHING,) if spare else (_NOTHING, _SPARES, _OWN)
+        for effort in efforts:
+            for tier in tiers:
+                resident = self._admit_to(tier, blob, unit, cells, spare=spare, effort=effort)
+                if resident is not None:
+                    return resident
+        if not spare and self.reassess(_SWEEP):
+            return self.admit(blob, unit, cells, spare=spare)
+        return None
+
+    def _admit_to(
+        self,
+        tier: Tier,
+        blob: Blob,
+        unit: int,
+        cells: Sequence[int],
+        *,
+        spare: bool,
+        effort: int,
+    ) -> Resident | None:
+        resident = blob.units.get(unit)
+        added = cover(blob.layout, cells)
+        if resident is not None:
+            most = whole_cover(blob.layout, unit) - resident.charged
+            added = min(added, most)
+            resident.pins += 1  # its own growth must not push it out
+        try:
+            # The pair may leave with the last of its units while room is made.
+            def need() -> int:
+                new_pair = overhead(blob.layout.header) if tier not in blob.pairs else 0
+                return added + new_pair
+
+            if not self._make_room(tier, need, blob.dataset, spare=spare, effort=effort):
+                return None
+        finally:
+            if resident is not None:
+                resident.pins -= 1
+        return self._enter(tier, blob, unit, added, spare=spare)
+
+    def _enter(
+        self, tier: Tier, blob: Blob, unit: int, added: int, *, spare: bool
+    ) -> Resident | None:
+        resident = blob.units.get(unit)
+        try:
+            pair = self.pair_in(tier, blob)
+            pair.acquire(writing=True)
+        except OSError as error:
+            tier.failed(error)
+            return None
+        if resident is None:
+            resident = Resident((blob.layout.key, unit), pair, blob)
+            resident.spare = spare
+            blob.units[unit] = resident
+            tier.place(resident)
+        tier.grow(resident, added)
+        return resident
+
+    def pair_in(self, tier: Tier, blob: Blob) -> FilePair:
+        """Return the blob's files in a tier, made and charged if there are none.
+
+        Raises:
+            OSError: the medium is full or failed.
+        """
+        pair = blob.pairs.get(tier)
+        if pair is None:
+            header = blob.layout.header
+            pair = FilePair(self.core, tier, blob.dataset, header)
+            pair.create(fingerprint(blob.layout))
+            blob.pairs[tier] = pair
+            tier.charge(pair, overhead(header))
+        return pair
+
+    def _make_room(
+        self, tier: Tier, need: Callable[[], int], dataset: str, *, spare: bool, effort: int
+    ) -> bool:
+        if not tier.accepts(need()):
+            return False
+        if spare:
+            return tier.used + need() <= tier.high_mark
+        reach = tier.free
+        if effort >= _SPARES:
+            reach += tier.spare_size
+        policy = tier.policy(dataset)
+        if effort >= _OWN and policy.yields:
+            reach += policy.size
+        if reach < need():
+            return False
+        while tier.free < need():
+            victim = self.next_spare(tier)
+            if victim is None and effort >= _OWN and policy.yields:
+                chosen = policy.victim(tier.is_busy)
+                victim = tier.residents[chosen.name] if chosen is not None else None
+            if victim is None:
+                return False
+            self.evict(victim)
+        return True
+
+    # -- leaving -------------------------------------------------------------------------------
+
+    def next_spare(self, tier: Tier) -> Resident | None:
+        """Return the oldest spare that is free to leave, turning those owned by now to owned."""
+        for _ in range(len(tier.spares)):
+            name, resident = next(iter(tier.spares.items()))
+            if self.owned is not None and self.owned(*name):
+                tier.set_spare(resident, spare=False)
+            elif resident.busy:
+                tier.spares.move_to_end(name)
+            else:
+                return resident
+        return None
+
+    def reassess(self, units: int) -> bool:
+        """Ask again who owns the next ``units`` units; tell whether any became a spare."""
+        found = False
+        for _ in range(units):
+            resident = next(self._sweep, None)
+            if resident is None or self.owned is None:
+                break
+            tier = resident.pair.tier
+            if tier.residents.get(resident.name) is resident and resident.name[1] != WHOLE:
+                spare = not self.owned(*resident.name)
+                found = found or (spare and not resident.spare)
+                tier.set_spare(resident, spare=spare)
+        return found
+
+    def start_reassessment(self) -> int:
+        """Begin a round of ``reassess``; return how many units it has."""
+        everything = [unit for tier in self.tiers for unit in tier.residents.values()]
+        self._sweep = iter(everything)
+        return len(everything)
+
+    def evict(self, resident: Resident) -> None:
+        """Take a unit away for others."""
+        self.core.counters.evictions += 1
+        self.core.counters.evicted_bytes += resident.charged
+        self.take(resident)
+
+    def enforce(self, tier: Tier) -> None:
+        """Evict down to a quota that has become smaller, as far as units are free to leave."""
+        while tier.free < 0:
+            victim = self.next_spare(tier) or self._any_owned(tier)
+            if victim is None:
+                return
+            self.evict(victim)
+
+    @staticmethod
+    def _any_owned(tier: Tier) -> Resident | None:
+        for policy in sorted(tier.policies.values(), key=lambda one: (not one.yields, -one.size)):
+            chosen = policy.victim(tier.is_busy)
+            if chosen is not None:
+                return tier.residents[chosen.name]
+        return None
+
+    def take(self, resident: Resident) -> None:
+        """Take a unit away: its words first, then its bytes, then its charge."""
+        blob, unit = resident.blob, resident.name[1]
+        pair = resident.pair
+        if blob is None:
+            self.retire_whole(resident)
+            self.release(pair)
+            return
+        self.core.fault("take.before-words")
+        try:
+            sums = pair.map.sums
+            for cell in pair.clear(blob.layout.unit_cells(unit)):
+                sums[cell] = 0
+        except OSError as error:
+            pair.tier.failed(error)
+            self.retire(pair, blob)
+            self.release(pair)
+            return
+        del blob.units[unit]
+        pair.tier.displace(resident)
+        self.free(pair, blob, unit, resident.charged)
+
+    def free(self, pair: FilePair, blob: Blob, unit: int, charged: int) -> None:
+        """Free the bytes and the charge of a unit whose words are clear.
+
+        With its last unit a pair leaves; all of it also leaves where bytes cannot be punched.
+        """
+        self.core.fault("take.before-punch")
+        freed = False
+        try:
+            freed = pair.punch(*blob.layout.unit_range(unit))
+        except OSError as error:
+            pair.tier.failed(error)
+        self.core.fault("take.after-punch")
+        if freed:
+            pair.tier.charge(pair, -charged)
+        if not (freed and pair.residents):
+            self.retire(pair, blob)
+            self.release(pair)
+
+    def retire(self, pair: FilePair, blob: Blob) -> None:
+        """Take a pair out of the store, and leave it in use: ``release`` it to free its bytes."""
+        for unit in [unit for unit in blob.units.values() if unit.pair is pair]:
+            pair.tier.displace(unit)
+            del blob.units[unit.name[1]]
+        del blob.pairs[pair.tier]
+        self._end(pair)
+
+    def retire_whole(self, whole: Resident) -> None:
+        """Take an unattached pack out of the store, as ``retire`` does."""
+        whole.pair.tier.displace(whole)
+        self._end(whole.pair)
+
+    def _end(self, pair: FilePair) -> None:
+        try:
+            pair.acquire(writing=True)
+        except OSError as error:
+            # Its words cannot be cleared, so its bytes are left to those who still read them.
+            pair.tier.failed(error)
+            pair.uses += 1
+        try:
+            pair.retire()
+        except OSError as error:
+            pair.tier.failed(error)
+
+    def release(self, pair: FilePair) -> None:
+        """End a use of a pair. Freeing the bytes of a dead one does not hold the lock itself."""
+        with self.core.lock:
+            pair.uses -= 1
+            if pair.uses or not pair.dead:
+                return
+        self.core.fault("retire.before-punch")
+        try:
+            pair.free()
+        except OSError as error:
+            pair.tier.failed(error)
+        self.core.fault("retire.after-punch")
+        with self.core.lock:
+            self.core.descriptors.close(pair)
+            pair.tier.charge(pair, -pair.charged)
+
+    # -- cells ---------------------------------------------------------------------------------
+
+    def settle(self, resident: Resident, cells: set[int]) -> None:
+        """End the filling of cells; a unit of which none is present leaves."""
+        resident.filling -= cells
+        if not (resident.pair.dead or resident.count or resident.filling):
+            self.core.fault("abort.before-punch")
+            self.take(resident)
+
+    def drop_cell(self, resident: Resident, cell: int, word: int) -> None:
+        """Take a cell away whose bytes do not match, unless it has changed since ``word``.
+
+        Its bytes stay until they are filled anew or the unit leaves.
+        """
+        pair, blob = resident.pair, resident.blob
+        if pair.dead or blob is None or pair.map.words[cell] != word:
+            return
+        self.core.counters.corrupt_cells += 1
+        pair.clear((cell,))
+        pair.map.sums[cell] = 0
+        start, stop = blob.layout.cell_range(cell)
+        pair.tier.count(resident, -1, start - stop)
+        if not resident.count and not resident.busy:
+            self.take(resident)

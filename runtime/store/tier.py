@@ -1,0 +1,242 @@
+"""One medium: what it holds, what that takes, in which order it leaves, and whether it works."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from runtime.contract.report import TierReport
+from runtime.policy.evict import policy_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from runtime.contract.plan import CachePolicy, TierPlan
+    from runtime.policy.evict import Name, Policy
+    from runtime.store.blob import Blob
+    from runtime.store.core import Core
+    from runtime.store.pair import FilePair
+
+_log = logging.getLogger(__name__)
+
+WHOLE: Final = -1
+"""The unit number that stands for all of a recovered pack whose layout is not known yet."""
+RETRY_SECONDS: Final = 30.0
+"""A tier that failed is tried again after this time."""
+_SPARE_SPACE: Final = 1 << 20
+"""A full file system is used again when it has this much more than is needed."""
+
+
+class Resident:
+    """A unit in a tier, with some of its cells present or being filled.
+
+    ``charged`` is an upper bound of the blocks that its bytes take; ``size`` counts the bytes of
+    its present cells, ``count`` those cells. ``spare``: kept beside another owner's copy.
+    ``suspect``: from before a machine crash, absent until verified. ``blob`` is None until a
+    recovered pack is attached.
+    """
+
+    __slots__ = (
+        "blob", "charged", "count", "filling", "name", "pair", "pins", "size", "spare", "suspect",
+    )  # fmt: skip
+
+    def __init__(self, name: Name, pair: FilePair, blob: Blob | None) -> None:
+        self.name = name
+        self.pair = pair
+        self.blob = blob
+        self.charged = 0
+        self.size = 0
+        self.count = 0
+        self.filling: set[int] = set()
+        self.pins = 0
+        self.spare = False
+        self.suspect = False
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether this unit must stay now: it is being sent or filled."""
+        return bool(self.pins or self.filling)
+
+
+class Tier:
+    """One tier; every method needs the store's lock.
+
+    ``number`` names the tier to clients and is never given again in this process. ``usable``: its
+    folder was opened and scanned. ``suspect``: the folder is from before a machine crash.
+    """
+
+    def __init__(self, core: Core, plan: TierPlan, number: int) -> None:
+        self.plan = plan
+        self.number = number
+        self.path = os.path.normpath(plan.path)
+        self.used = 0
+        self.state: Literal["Normal", "Full", "Failed"] = "Normal"
+        self.folder_fd = -1
+        self.usable = False
+        self.suspect = False
+        self.draining = False
+        self.residents: dict[Name, Resident] = {}
+        self.spares: OrderedDict[Name, Resident] = OrderedDict()
+        self.spare_size = 0
+        self.policies: dict[str, Policy] = {}
+        self._tallies: dict[str, list[int]] = {}
+        self._core = core
+        self._retry_at = 0.0
+
+    # -- room ----------------------------------------------------------------------------------
+
+    @property
+    def free(self) -> int:
+        """Bytes left of the quota; negative while a smaller quota is being enforced."""
+        return self.plan.quota - self.used
+
+    @property
+    def high_mark(self) -> int:
+        """Bytes above which units of Serving Datasets leave in advance."""
+        return self.plan.quota * self.plan.high // 100
+
+    @property
+    def low_mark(self) -> int:
+        """Bytes down to which they leave."""
+        return self.plan.quota * self.plan.low // 100
+
+    def charge(self, pair: FilePair, size: int) -> None:
+        """Count ``size`` more (or fewer) bytes for a pair."""
+        pair.charged += size
+        self.used += size
+
+    def accepts(self, need: int) -> bool:
+        """Tell whether the medium works well enough to write ``need`` bytes to it."""
+        if self.state == "Normal":
+            return True
+        if not self.usable:
+            return False
+        if self.state == "Full":
+            return self._has_space(need)
+        return self._core.clock() >= self._retry_at
+
+    def _has_space(self, need: int) -> bool:
+        try:
+            status = os.fstatvfs(self.folder_fd)
+        except OSError:
+            return False
+        if status.f_bavail * status.f_frsize < need + _SPARE_SPACE:
+            return False
+        self.state = "Normal"
+        return True
+
+    def worked(self) -> None:
+        """Note that a fill went well."""
+        if self.state == "Failed":
+            _log.warning("tier %s works again", self.path)
+            self.state = "Normal"
+
+    def failed(self, error: OSError) -> None:
+        """Note that the medium refused a read or a write."""
+        self._core.counters.io_errors += 1
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        state: Literal["Full", "Failed"] = "Full" if full else "Failed"
+        if self.state != state:
+            _log.warning("tier %s is %s: %s", self.path, state.lower(), error.strerror)
+        self.state = state
+        self._retry_at = self._core.clock() + RETRY_SECONDS
+
+    # -- what is here --------------------------------------------------------------------------
+
+    def policy(self, dataset: str) -> Policy:
+        """Return the order of eviction of a Dataset; Epoch until it is known better."""
+        found = self.policies.get(dataset)
+        if found is None:
+            found = self.policies[dataset] = policy_for("Epoch")
+        return found
+
+    def set_policy(self, dataset: str, kind: CachePolicy) -> None:
+        """Order this Dataset's units by another policy, which starts without a memory of reads."""
+        old = self.policies.get(dataset)
+        if old is not None and old.yields == (kind == "Serving"):
+            return
+        new = self.policies[dataset] = policy_for(kind)
+        for name, size in old.names() if old is not None else ():
+            new.insert(name, size)
+
+    def place(self, resident: Resident) -> None:
+        """Take in a unit that has been charged."""
+        self.residents[resident.name] = resident
+        resident.pair.residents += 1
+        self._enqueue(resident)
+
+    def displace(self, resident: Resident) -> None:
+        """Let go of a unit; its charge stays with its pair."""
+        del self.residents[resident.name]
+        resident.pair.residents -= 1
+        self._dequeue(resident)
+        self._tally(resident, -resident.size)
+
+    def grow(self, resident: Resident, size: int) -> None:
+        """Charge ``size`` more bytes for a unit that is here."""
+        self.charge(resident.pair, size)
+        resident.charged += size
+        if resident.spare:
+            self.spare_size += size
+        else:
+            self.policy(resident.pair.dataset).grow(resident.name, size)
+
+    def count(self, resident: Resident, cells: int, size: int) -> None:
+        """Note ``cells`` more (or fewer) present cells of ``size`` bytes in a unit."""
+        resident.count += cells
+        resident.size += size
+        self._tally(resident, size)
+
+    def set_spare(self, resident: Resident, *, spare: bool) -> None:
+        """Note that a unit is, or is no longer, kept beside another owner's."""
+        if resident.spare != spare:
+            self._dequeue(resident)
+            self._tally(resident, -resident.size)
+            resident.spare = spare
+            self._tally(resident, resident.size)
+            self._enqueue(resident)
+
+    def _enqueue(self, resident: Resident) -> None:
+        if resident.spare:
+            self.spares[resident.name] = resident
+            self.spare_size += resident.charged
+        else:
+            self.policy(resident.pair.dataset).insert(resident.name, resident.charged)
+
+    def _dequeue(self, resident: Resident) -> None:
+        if resident.spare:
+            del self.spares[resident.name]
+            self.spare_size -= resident.charged
+        else:
+            self.policy(resident.pair.dataset).remove(resident.name)
+
+    def _tally(self, resident: Resident, size: int) -> None:
+        tally = self._tallies.setdefault(resident.pair.dataset, [0, 0])
+        tally[resident.spare] += size
+
+    def is_busy(self, name: Name) -> bool:
+        """Tell whether a unit that is here must stay now."""
+        return self.residents[name].busy
+
+    def usage(self, dataset: str) -> tuple[int, int]:
+        """Return the bytes of present cells of a Dataset, owned and spare."""
+        owned, spare = self._tallies.get(dataset, (0, 0))
+        return owned, spare
+
+    def serving(self) -> Iterator[Policy]:
+        """Yield the policies whose units leave in advance."""
+        return (policy for policy in self.policies.values() if policy.yields and policy.size)
+
+    def report(self) -> TierReport:
+        """Return what the agent's report says of this tier."""
+        return TierReport(
+            medium=self.plan.medium,
+            path=self.plan.path,
+            quota=self.plan.quota,
+            used=self.used,
+            state=self.state,
+        )
