@@ -24,7 +24,15 @@ from runtime.catalog.records import Entry
 from runtime.catalog.shelf import Head, file_checksum
 from runtime.contract import protocol
 from runtime.contract.units import snapshot_name
-from runtime.errors import CacheError, ConfigError, NotCached, OriginError, PeerError, PeerLied
+from runtime.errors import (
+    AccessDenied,
+    CacheError,
+    ConfigError,
+    NotCached,
+    OriginError,
+    PeerError,
+    PeerLied,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +92,9 @@ class Snapshots:
                 await self._step()
                 self._dataset.error = ""
             except CacheError as error:
+                if str(error) != self._dataset.error:
+                    log.warning("dataset %s: %s", self._dataset.ref, error)
                 self._dataset.error = str(error)
-                log.warning("dataset %s: %s", self._dataset.ref, error)
             head = self._dataset.head
             if head is not None and head != before:
                 self._changed(self._dataset)
@@ -140,7 +149,7 @@ class Snapshots:
                 continue
             try:
                 found = await self._ask(member)
-            except PeerError as error:
+            except (PeerError, AccessDenied) as error:
                 self._health.failed(uid)
                 log.info("dataset %s: %s: %s", self._dataset.ref, member.name, error)
                 continue

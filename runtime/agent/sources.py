@@ -10,6 +10,7 @@ from urllib.parse import quote
 from runtime.contract import protocol
 from runtime.contract.units import checksum
 from runtime.errors import (
+    AccessDenied,
     CacheError,
     OriginLied,
     PeerLied,
@@ -114,7 +115,9 @@ class PeerSource:
                 if done:
                     return exchange.result()
                 if landing.filled == before:
-                    await self._peers.get(member, "/healthz", timeout=PROBE_SECONDS)
+                    await self._peers.probe(member, seconds=PROBE_SECONDS)
+        except AccessDenied as error:  # its plan is not this agent's yet, or no longer
+            raise PeerUnavailable(str(error)) from error
         finally:
             if not exchange.done():
                 exchange.cancel()

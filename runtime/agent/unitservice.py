@@ -6,19 +6,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
+from runtime.agent.content import Content
+from runtime.agent.flight import Flight
 from runtime.contract.layout import ObjectLayout
+from runtime.contract.protocol import AskAs
 from runtime.errors import PeerMissing
 from runtime.policy.spread import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.agent.content import Content
     from runtime.agent.counters import Counters
     from runtime.agent.fetch import Fetcher
-    from runtime.agent.flight import Flight
     from runtime.agent.planview import PlanView
-    from runtime.contract.protocol import AskAs
 
 
 @dataclass(frozen=True, slots=True)

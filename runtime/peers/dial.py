@@ -48,11 +48,16 @@ class Dialler:
     ) -> None:
         self._me = me
         self._source = source_address
-        self._keys = keys
+        self._runtime = runtime
         self._on_dial = on_dial
         self._domain = ""
         self._allowed: dict[str, tuple[str, int]] = {}
-        self._token = token.peer_token(keys, runtime) if keys.peer else ""
+        self.rekey(keys)
+
+    def rekey(self, keys: Keys) -> None:
+        """Use other keys from now on; the plan must be followed anew for them to count."""
+        self._keys = keys
+        self._token = token.peer_token(keys, self._runtime) if keys.peer else ""
 
     def follow(self, plan: Plan | None) -> None:
         """Take a plan in force. LocalOnly, none, or one without this agent allows nobody."""

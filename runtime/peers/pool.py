@@ -12,6 +12,9 @@ from runtime.contract import protocol
 from runtime.errors import (
     AccessDenied,
     CacheError,
+    OriginLied,
+    OriginRefused,
+    OriginUnavailable,
     PeerLied,
     PeerMismatch,
     PeerMissing,
@@ -21,7 +24,7 @@ from runtime.errors import (
 from runtime.peers.connection import ConnectionLost, PeerConnection, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from runtime.contract.plan import Member, Plan
     from runtime.peers.dial import Dialler
@@ -36,6 +39,12 @@ SENTENCE_BYTES: Final = 4 << 10
 _NODE: Final = protocol.NODE_HEADER.lower()
 _REDIRECT: Final = protocol.REDIRECT_HEADER.lower()
 _CELLS: Final = protocol.CELLS_HEADER.lower()
+_CODE: Final = protocol.CODE_HEADER.lower()
+_TOLD: Final[Mapping[str, type[CacheError]]] = {
+    kind.__name__: kind
+    for kind in (OriginUnavailable, OriginRefused, OriginLied, StaleVersion, PeerMissing)
+}
+"""Errors that a peer met and that are passed on as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,8 @@ class Peers:
     Every exchange raises one of ``PeerUnavailable`` (no connection, too slow, 5xx),
     ``PeerMissing`` (404), ``PeerMismatch`` (another node or domain answers, or the plan does not
     allow the connection), ``PeerLied`` (an answer that contradicts itself), ``AccessDenied``
-    (401, 403) or ``StaleVersion`` (409). A cancelled or failed exchange closes its connection.
+    (401, 403) or ``StaleVersion`` (409); an ``OriginError`` that a peer met is raised as such.
+    A cancelled or failed exchange closes its connection.
     All seconds are of the loop's monotonic clock.
     """
 
@@ -194,6 +204,11 @@ class Peers:
                 await asyncio.to_thread(_write_all, to_fd, part)
                 left -= len(part)
             return reply.length
+
+    async def probe(self, member: Member, *, seconds: float) -> None:
+        """Find out whether a member answers at all, beside the connections that are in use."""
+        connection = await self._dialler.dial(member, deadline=_in(seconds))
+        connection.close()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -302,8 +317,11 @@ async def _sentence(connection: PeerConnection, reply: Reply, stall: float) -> s
 
 
 def _refusal(member: Member, reply: Reply, sentence: str) -> CacheError:
-    """Return the error that an answer's status stands for."""
+    """Return the error that an answer stands for: the origin's or the object's own, if told so."""
     text = f"peer {member.name} answers {reply.status}" + (f": {sentence}" if sentence else "")
+    told = _TOLD.get(reply.headers.get(_CODE, ""))
+    if told is not None:
+        return told(sentence or text)
     match reply.status:
         case 404:
             return PeerMissing(text)

@@ -79,20 +79,24 @@ class Access:
             AccessDenied: the token is not that of a peer, or no member asks from that address.
             PeerMismatch: another node was meant.
         """
-        agent = self._agent
-        plan = agent.view.plan
+        counters = self._agent.counters
         try:
-            if not agent.view.distributed or self._scope(request) != ("peer", plan.runtime):
-                raise AccessDenied("this token does not ask as a peer of this domain")
-            member = agent.view.members.get(request.headers.get(FROM, ""))
-            if member is None or request.peer != member.address:
-                raise AccessDenied(f"no member of this plan asks from {request.peer}")
+            member = self._claimed(request)
         except AccessDenied:
-            agent.counters.refused_requests += 1
-            if request.peer not in {member.address for member in plan.members}:
-                agent.counters.forbidden_connections += 1
+            counters.refused_requests += 1
+            if request.peer not in {known.address for known in self._agent.view.plan.members}:
+                counters.forbidden_connections += 1
             raise
         self.expected(request)
+        return member
+
+    def _claimed(self, request: Request) -> Member:
+        view = self._agent.view
+        if not view.distributed or self._scope(request) != ("peer", view.plan.runtime):
+            raise AccessDenied("this token does not ask as a peer of this domain")
+        member = view.members.get(request.headers.get(FROM, ""))
+        if member is None or request.peer != member.address:
+            raise AccessDenied(f"no member of this plan asks from {request.peer}")
         return member
 
     def expected(self, request: Request) -> None:

@@ -227,6 +227,11 @@ class Store:
             if blob is not None and resident.count == len(blob.layout.unit_cells(name[1])):
                 yield name
 
+    def datasets(self) -> list[str]:
+        """Return the Datasets that have blobs here."""
+        with self._core.lock:
+            return [dataset for dataset, keys in self._keys.items() if keys]
+
     def _set_policy(self, dataset: str, policy: CachePolicy) -> None:
         self._policies[dataset] = policy
         for tier in self._room.tiers:
