@@ -63,6 +63,8 @@ def documents(text: str, file: str) -> Iterator[Document | Problem]:
         loader = _Loader(text)
         while loader.check_node():
             node = loader.get_node()
+            if node is None:
+                return
             lines: dict[Place, int] = {}
             problems = [Problem(file, line, text) for line, text in _index(node, (), lines, ())]
             yield from problems

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from cache_ctl.api import kinds, meta
 from cache_ctl.api.documents import Document, Place, Problem, documents
+from cache_ctl.api.kinds import Resource
 from cache_ctl.api.v1alpha1.cacheprewarm import CachePrewarm
 from cache_ctl.api.v1alpha1.cacheruntime import CacheRuntime
 from cache_ctl.api.v1alpha1.cacheworker import CacheWorker
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from cache_ctl.api.kinds import Kind, Resource
+    from cache_ctl.api.kinds import Kind
 
 MODELS: Final[dict[Kind, type[meta.KubeObject]]] = {
     kinds.DATASET: Dataset,

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from cache_ctl.api.kinds import Kind, Resource, name_of, namespace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 Availability = Literal["Served", "Absent", "Forbidden"]
-Listener = Callable[[Kind, Resource | None, Resource | None], None] if TYPE_CHECKING else None
+Listener = Callable[[Kind, Resource | None, Resource | None], None]
 """Called with the kind, the object before and after a change; None where there was or is none."""
 
 
@@ -75,7 +76,7 @@ class ObjectCache:
         """Return an object, or None where there is none."""
         return copy.deepcopy(self._objects.get(kind, {}).get((namespace, name)))
 
-    def list(self, kind: Kind, *, namespace: str = "") -> list[Resource]:
+    def all(self, kind: Kind, *, namespace: str = "") -> list[Resource]:
         """Return the objects of a kind by namespace and name."""
         return [
             copy.deepcopy(body)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from cache_ctl.api.kinds import Resource
 from cache_ctl.errors import ControlError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from cache_ctl.api.kinds import Kind, Resource
+    from cache_ctl.api.kinds import Kind
 
 
 class ClusterError(ControlError):

@@ -29,12 +29,12 @@ from cache_ctl.kube.cluster import (
     ObjectRefused,
     WatchEvent,
 )
+from cache_ctl.kube.fieldsets import Path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
     from typing import Literal
 
-    from cache_ctl.kube.fieldsets import Path
 
 _KEPT_EVENTS: Final = 500
 _OWNED_METADATA: Final = ("labels", "annotations", "ownerReferences", "finalizers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,6 @@ from runtime.errors import ConfigError
 from runtime.settings import AgentSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cache_ctl.kube.cache import ObjectCache
     from cache_ctl.local.state_dir import StateDir
     from runtime.contract.plan import Plan
@@ -42,7 +41,7 @@ def plan_texts(cache: ObjectCache) -> dict[str, str]:
     """Return the plans in the cluster as JSON text, by name."""
     return {
         name_of(body): str((body.get("data") or {}).get(PLAN_KEY, ""))
-        for body in cache.list(kinds.CONFIG_MAP)
+        for body in cache.all(kinds.CONFIG_MAP)
         if RUNTIME in labels_of(body)
     }
 
@@ -50,7 +49,7 @@ def plan_texts(cache: ObjectCache) -> dict[str, str]:
 def agents(cache: ObjectCache, layout: StateDir, *, log_level: str) -> dict[str, AgentSpec]:
     """Return the agents that are to run, by node name. One whose plan is not there yet waits."""
     found = {}
-    for body in cache.list(kinds.CACHE_WORKER):
+    for body in cache.all(kinds.CACHE_WORKER):
         worker = parse(CacheWorker, body)
         if isinstance(worker, str):
             continue

@@ -62,7 +62,7 @@ async def keep_record(cache: ObjectCache, layout: StateDir) -> None:
 
 def write_record(cache: ObjectCache, layout: StateDir) -> None:
     """Write the objects as they are now."""
-    bodies = [_plain(body) for kind in RECORDED for body in cache.list(kind)]
+    bodies = [_plain(body) for kind in RECORDED for body in cache.all(kind)]
     text = yaml.dump_all(bodies, Dumper=_DUMPER, sort_keys=False, explicit_start=True)
     try:
         replace(layout.objects, text.encode(), mode=PRIVATE_MODE)

@@ -14,11 +14,10 @@ from cache_ctl.manifests.labels import (
     worker_name,
 )
 from runtime.contract import codec
-from runtime.contract.plan import Plan
+from runtime.contract.plan import Mode, NetworkClass, Plan, Role
 
 if TYPE_CHECKING:
     from cache_ctl.api.kinds import Resource
-    from runtime.contract.plan import Mode, NetworkClass, Role
 
 PLAN_KEY: Final = "plan.json"
 

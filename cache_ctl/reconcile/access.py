@@ -1,4 +1,4 @@
-"""Pure: which runtime a Dataset belongs to, and whether it may use it; which nodes a runtime has."""
+"""Pure: which runtime a Dataset belongs to and whether it may use it; a runtime's nodes."""
 
 from __future__ import annotations
 

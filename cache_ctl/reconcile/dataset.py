@@ -44,7 +44,7 @@ class DatasetPass:
         dataset = parse(Dataset, body)
         if isinstance(dataset, str):
             status: Mapping[str, Any] = {}
-            findings = (false(reasons.READY, reasons.SPEC_INVALID, dataset),)
+            findings: tuple[Finding, ...] = (false(reasons.READY, reasons.SPEC_INVALID, dataset),)
         else:
             status, findings = self._decide(dataset)
         await write_status(self._cluster, body, status, findings, now=self._clock.wall())

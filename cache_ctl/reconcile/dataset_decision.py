@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cache_ctl.api import reasons
 from cache_ctl.api.conditions import Finding, false, timestamp, true, unknown
 from cache_ctl.api.meta import dump
-from cache_ctl.api.v1alpha1.dataset import CachedStatus, DatasetDomain, SnapshotStatus
+from cache_ctl.api.v1alpha1.cacheworker import CacheWorker, WorkerDataset
+from cache_ctl.api.v1alpha1.dataset import CachedStatus, Dataset, DatasetDomain, SnapshotStatus
 from cache_ctl.reconcile.rows import Row, percent, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
-
-    from cache_ctl.api.v1alpha1.cacheworker import CacheWorker, WorkerDataset
-    from cache_ctl.api.v1alpha1.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True)

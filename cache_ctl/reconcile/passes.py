@@ -105,8 +105,9 @@ class Passes:
                 self._wake_all(kinds.DATASET)
             case kinds.CONFIG_MAP | kinds.CACHE_WORKER:
                 self._wake_owner(kind, body)
-            case _ if kind in kinds.POOL_KINDS:
-                self._wake_all(kinds.CACHE_RUNTIME)
+            case _:
+                if kind in kinds.POOL_KINDS:
+                    self._wake_all(kinds.CACHE_RUNTIME)
 
     def _wake_all(self, kind: Kind, *, within: float | None = None) -> None:
         delay = self._delays.spec if within is None else within

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,6 @@ from cache_ctl.api.v1alpha1.cacheprewarm import PrewarmDomain
 from cache_ctl.reconcile.rows import Row, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cache_ctl.api.v1alpha1.cacheprewarm import CachePrewarm
     from cache_ctl.api.v1alpha1.cacheworker import CacheWorker, WorkerPrewarm
 

@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cache_ctl.api.v1alpha1.cacheworker import CacheWorker
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from cache_ctl.api.v1alpha1.cacheworker import CacheWorker
 
 
 @dataclass(frozen=True, slots=True)

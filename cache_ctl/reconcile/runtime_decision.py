@@ -20,6 +20,7 @@ from cache_ctl.manifests.labels import RUNTIME, label_value
 from cache_ctl.manifests.objects import Assignment
 from cache_ctl.reconcile.roles import cache_agents
 from cache_ctl.reconcile.specs import dataset_plan, prewarm_facts, rate, tier_plans
+from runtime.contract.plan import NetworkClass, Plan
 
 if TYPE_CHECKING:
     from cache_ctl.api.v1alpha1.cacheprewarm import CachePrewarm
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from cache_ctl.domain.facts import NodeFacts
     from cache_ctl.domain.planning import Planned
     from cache_ctl.reconcile.gather import RuntimeView
-    from runtime.contract.plan import NetworkClass, Plan
 
 UNCLASSIFIED: Final = frozenset(
     {
@@ -45,7 +45,7 @@ UNCLASSIFIED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a runtime's passes remember of nodes: evidence that waits, and since when one is away."""
+    """What passes remember of nodes: evidence that waits, and since when one is away."""
 
     settled: Settled = field(default_factory=Settled)
     away: Mapping[str, float] = field(default_factory=dict)
