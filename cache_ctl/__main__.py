@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "classify": ("cache_ctl.cli.classify", "Tell each node's network class, and why."),
+    "demo": ("cache_ctl.cli.demo", "Run a small edge cluster here and check every byte."),
     "explain": ("cache_ctl.cli.explain", "Tell why a node, a dataset or a chunk is as it is."),
     "topology": ("cache_ctl.cli.topology", "Show the domains, their graphs and their routes."),
 }

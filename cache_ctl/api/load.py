@@ -204,14 +204,17 @@ def _metadata_problems(kind: Kind, metadata: Any) -> Iterator[tuple[Place, str]]
     if metadata.get("namespace") and not kind.namespaced:
         yield ("metadata", "namespace"), f"{kind} has no namespace; remove metadata.namespace"
     for section in ("labels", "annotations"):
-        values = metadata.get(section) or {}
-        if not isinstance(values, dict):
-            yield ("metadata", section), f"metadata.{section} must map names to strings"
-            continue
-        for key, value in values.items():
-            if not isinstance(value, str):
-                text = f"metadata.{section}.{key} is {value!r}, not a string; put quotes around it"
-                yield ("metadata", section, key), text
+        yield from _map_problems(section, metadata.get(section) or {})
+
+
+def _map_problems(section: str, values: Any) -> Iterator[tuple[Place, str]]:
+    if not isinstance(values, dict):
+        yield ("metadata", section), f"metadata.{section} must map names to strings"
+        return
+    for key, value in values.items():
+        if not isinstance(value, str):
+            text = f"metadata.{section}.{key} is {value!r}, not a string; put quotes around it"
+            yield ("metadata", section, key), text
 
 
 def _model_problems(model: type[BaseModel], data: Resource) -> Iterator[tuple[Place, str]]:

@@ -44,3 +44,18 @@ PREWARM_DONE: Final = "AllAgentsDone"
 FILES_FAILED: Final = "FilesFailed"
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 NOT_FAILED: Final = "NothingFailed"
+
+STARTING: Final = frozenset(
+    {
+        AGENTS_NOT_READY,
+        NO_AGENTS,
+        SNAPSHOT_PENDING,
+        AGENTS_BEHIND,
+        PARTLY_CACHED,
+        NO_TARGETS,
+        PREWARM_WAITING,
+        PREWARM_RUNNING,
+        NOT_FAILED,
+    }
+)
+"""Reasons that every object begins with: nobody needs to be told of them then."""

@@ -17,6 +17,7 @@ from cache_ctl.cli.state import STATE_DIR
 from runtime.contract import codec
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from pathlib import Path
 
     from cache_ctl.demo.figures import Outcome, PoolFigures
@@ -46,7 +47,10 @@ def command(context: click.Context, state_dir: Path, output: str) -> None:
     folder = state_dir.expanduser().absolute()
     quiet = output == "json"
     screen = Screen(Console(quiet=quiet))
-    outcome = asyncio.run(_interruptible(run(folder, screen)))
+    try:
+        outcome = asyncio.run(_interruptible(run(folder, screen)))
+    except asyncio.CancelledError:
+        raise click.Abort from None
     if quiet:
         click.echo(json.dumps(document(outcome), indent=2))
     else:
@@ -57,12 +61,12 @@ def command(context: click.Context, state_dir: Path, output: str) -> None:
         context.exit(1)
 
 
-async def _interruptible(running: Any) -> Outcome:
+async def _interruptible(running: Awaitable[Outcome]) -> Outcome:
     """Run to the end, or until a SIGTERM, which ends it in order as Ctrl-C does."""
-    task = asyncio.ensure_future(running)
+    task = asyncio.current_task()
+    assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    outcome: Outcome = await task
-    return outcome
+    return await running
 
 
 def document(outcome: Outcome) -> dict[str, Any]:

@@ -120,6 +120,7 @@ class Reader:
     @contextlib.asynccontextmanager
     async def running(cls, node: str, job: Job, *, folder: Path) -> AsyncIterator[Self]:
         """Start a reader for the time of the block."""
+        folder.mkdir(exist_ok=True)
         place, log = folder / f"{node}.json", folder / f"{node}.log"
         place.write_text(codec.dumps(job))
         command = ["cache_ctl.demo.reader", str(place)]

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cache_ctl.api.kinds import CACHE_PREWARM
+from cache_ctl.api.kinds import CACHE_PREWARM, NODE, kind_of, name_of
 from cache_ctl.api.load import load_files
 from cache_ctl.demo import data
 from cache_ctl.demo.bundle import NAMES, DemoFiles, write_files
@@ -35,7 +35,7 @@ from cache_ctl.demo.stage import (
     prepare_folder,
     remove_bulk,
 )
-from cache_ctl.demo.watch import Rates, fetched_by, figures, frame, placings
+from cache_ctl.demo.watch import Rates, fetched_by, frame, node_figures, placings
 from cache_ctl.local.world import LocalWorld
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 EPOCHS = 3
 NAMESPACE = "training"
 PREWARM = "images"
+_DIGESTS = "digests.json"
 SOURCE = "training/images/train"
 START_SECONDS = 60.0
 PREWARM_SECONDS = 90.0
@@ -73,7 +74,7 @@ class _Demo:
     def nodes(self, sent: dict[str, int] | None = None) -> tuple[NodeFigures, ...]:
         """Return every node's figures as they are now."""
         world = self.world
-        return figures(placings(world), world.reports, self.readers, self.before, sent)
+        return node_figures(placings(world), world.reports, self.readers, self.before, sent)
 
 
 async def run(folder: Path, screen: Screen) -> Outcome:
@@ -86,7 +87,7 @@ async def run(folder: Path, screen: Screen) -> Outcome:
     prepare_folder(folder)
     try:
         samples = await asyncio.to_thread(data.generate, folder / "origin")
-        data.save(samples, folder / "digests.json")
+        data.save(samples, folder / _DIGESTS)
         origin_port = free_port([ORIGIN_ADDRESS], ORIGIN_PORT)
         files = _files(folder, origin_port)
         screen.show_files(files)
@@ -106,52 +107,61 @@ def _files(folder: Path, origin_port: int) -> DemoFiles:
 
 
 async def _act(demo: _Demo, files: DemoFiles, folder: Path, began: float) -> Outcome:
-    world, screen = demo.world, demo.screen
-    await world.apply(load_files(files.folder / name for name in NAMES).objects)
-    await world.until(_all_report, seconds=START_SECONDS, what="an agent on every node")
+    world, say = demo.world, demo.screen.say
+    nodes = await _apply(world, files)
     started = time.monotonic()
-    screen.say(f"{len(world.nodes())} agents are ready after {started - began:.1f} s.")
+    say(f"{len(nodes)} agents have started after {started - began:.1f} s.")
     async with contextlib.AsyncExitStack() as stack:
-        for seed, node in enumerate(world.nodes()):
-            job = Job(
-                socket=str(world.socket(node)),
-                source=SOURCE,
-                digests=str(folder / "digests.json"),
-                epochs=EPOCHS,
-                seed=seed,
-            )
-            demo.readers.append(
-                await stack.enter_async_context(Reader.running(node, job, folder=folder))
-            )
+        for seed, node in enumerate(nodes):
+            job = Job(str(world.socket(node)), SOURCE, str(folder / _DIGESTS), EPOCHS, seed)
+            reader = Reader.running(node, job, folder=folder / "readers")
+            demo.readers.append(await stack.enter_async_context(reader))
         async with _live(demo, "Prewarm", _prewarm_progress(demo)):
             await world.until(_prewarmed, seconds=PREWARM_SECONDS, what="the prewarm to complete")
         warm = time.monotonic()
-        screen.say(f"The prewarm is complete after {warm - began:.1f} s.")
-        await asyncio.gather(*(reader.ready() for reader in demo.readers))
-        demo.before = {node: fetched_by(report) for node, report in world.reports.items()}
-        reading = time.monotonic()
-        async with _live(demo, f"{EPOCHS} shuffled epochs", _reading_progress(demo)):
-            async with asyncio.timeout(READING_SECONDS):
-                await asyncio.gather(*(reader.read() for reader in demo.readers))
-        read = time.monotonic()
-        nodes = await _settled(demo)
+        say(f"The prewarm is complete after {warm - began:.1f} s.")
+        seconds = await _read(demo)
+        figures = await _settled(demo)
     return Outcome(
         files=len(demo.samples),
         bytes=demo.size,
         epochs=EPOCHS,
-        wrong_bytes=sum(tally.wrong_bytes for node in nodes for tally in node.tallies),
-        forbidden_connections=forbidden_connections(nodes),
-        domains=pools_of(nodes),
-        problems=tuple(problems_of(nodes, len(demo.samples), demo.size, EPOCHS)),
+        wrong_bytes=sum(tally.wrong_bytes for node in figures for tally in node.tallies),
+        forbidden_connections=forbidden_connections(figures),
+        domains=pools_of(figures),
+        problems=tuple(problems_of(figures, len(demo.samples), demo.size, EPOCHS)),
         prewarm_seconds=warm - started,
-        reading_seconds=read - reading,
+        reading_seconds=seconds,
         wall_seconds=time.monotonic() - began,
     )
 
 
-def _all_report(world: LocalWorld) -> bool:
-    reports = world.reports
-    return all(node in reports and reports[node].ready for node in world.nodes())
+async def _apply(world: LocalWorld, files: DemoFiles) -> list[str]:
+    """Apply the files, wait for an agent on every node, and return the nodes' names."""
+    objects = load_files(files.folder / name for name in NAMES).objects
+    nodes = [name_of(body) for body in objects if kind_of(body) == NODE]
+    await world.apply(objects)
+    await world.until(
+        lambda world: all(node in world.reports for node in nodes),
+        seconds=START_SECONDS,
+        what=f"an agent on each of {len(nodes)} nodes",
+    )
+    return nodes
+
+
+async def _read(demo: _Demo) -> float:
+    """Let all readers read at once; return how many seconds it took."""
+    await asyncio.gather(*(reader.ready() for reader in demo.readers))
+    title = f"{EPOCHS} shuffled epochs on {len(demo.readers)} nodes at once"
+    demo.screen.say(f"Now {title}.")
+    demo.before = {node: fetched_by(report) for node, report in demo.world.reports.items()}
+    began = time.monotonic()
+    try:
+        async with _live(demo, title, _reading_progress(demo)), asyncio.timeout(READING_SECONDS):
+            await asyncio.gather(*(reader.read() for reader in demo.readers))
+    except TimeoutError:
+        raise DemoCannotRun(f"the readers have not finished in {READING_SECONDS:g} s") from None
+    return time.monotonic() - began
 
 
 def _prewarmed(world: LocalWorld) -> bool:

@@ -41,8 +41,11 @@ class LiveRow:
 
 
 def mebibytes(count: float) -> str:
-    """Return an amount of bytes for a table's cell, dashed if there is none."""
-    return f"{count / MIB:,.1f}" if count else "–"  # noqa: RUF001 - an en dash stands for nothing
+    """Return an amount of bytes for a table's cell: three digits at least, a dash for none."""
+    if not count:
+        return "-"
+    amount = count / MIB
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.1f}"
 
 
 def pool_name(pool: PoolFigures) -> str:
@@ -129,22 +132,16 @@ def next_commands(program: str, files: Path, state_dir: Path | None) -> tuple[st
     )
 
 
-def _class(pool: PoolFigures) -> Text:
-    return Text(pool.network_class, style=_CLASS_STYLES[pool.network_class])
-
-
 def _live_table(title: str, rows: Sequence[LiveRow]) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("pool", "class", "mode", "progress"):
-        table.add_column(name)
-    for name in ("MiB/s", "local MiB", "peer MiB", "origin MiB"):
-        table.add_column(name, justify="right", min_width=8)
+    table.add_column("pool")
+    table.add_column("progress")
+    for name in ("MiB/s", "local\nMiB", "peer\nMiB", "origin\nMiB"):
+        table.add_column(name, justify="right", min_width=6, vertical="bottom")
     for row in rows:
         pool = row.pool
         table.add_row(
-            pool_name(pool),
-            _class(pool),
-            pool.mode,
+            Text(pool_name(pool), style=_CLASS_STYLES[pool.network_class]),
             ProgressBar(total=max(row.total, 1), completed=row.done, width=20),
             mebibytes(row.rate),
             mebibytes(pool.local_bytes),
@@ -155,27 +152,28 @@ def _live_table(title: str, rows: Sequence[LiveRow]) -> Table:
 
 
 def _final_table(outcome: Outcome) -> Table:
-    table = Table(
-        title="Where the bytes came from (MiB)",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        expand=False,
-    )
-    table.add_column("pool", overflow="fold")
-    for name in ("class", "mode", "reason"):
-        table.add_column(name)
-    for name in ("local tier", "peer", "origin", "line saved", "samples/s by epoch"):
+    table = Table(title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.title = "MiB read by where they came from, and samples per second by epoch"
+    table.add_column("pool", vertical="top")
+    for name in ("local\ntier", "peer", "origin", "line\nsaved"):
         table.add_column(name, justify="right")
+    for epoch in range(outcome.epochs):
+        table.add_column(f"epoch\n{epoch + 1}", justify="right")
     for pool in outcome.domains:
         table.add_row(
-            pool_name(pool),
-            _class(pool),
-            pool.mode,
-            pool.reason,
+            _about(pool),
             mebibytes(pool.local_bytes),
             mebibytes(pool.peer_bytes),
             mebibytes(pool.origin_bytes),
             mebibytes(pool.line_bytes_saved),
-            "  ".join(f"{rate:,.0f}" for rate in pool.samples_per_second),
+            *(f"{rate:,.0f}" for rate in pool.samples_per_second),
         )
     return table
+
+
+def _about(pool: PoolFigures) -> Text:
+    return Text.assemble(
+        (pool_name(pool), f"bold {_CLASS_STYLES[pool.network_class]}"),
+        f"\n{pool.network_class}, {pool.mode}",
+        (f"\n{pool.reason}", "dim"),
+    )

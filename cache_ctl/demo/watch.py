@@ -45,7 +45,7 @@ def fetched_by(report: NodeReport) -> Fetched:
     )
 
 
-def figures(
+def node_figures(
     placed: Mapping[str, Placing],
     reports: Mapping[str, NodeReport],
     readers: Sequence[Reader] = (),

@@ -18,7 +18,7 @@ from runtime.contract.units import SLOTS, slot_of
 if TYPE_CHECKING:
     from runtime.contract.plan import Plan
 
-Source = Literal["local", "holder", "owner", "standby", "upstream", "origin"]
+Source = Literal["local", "holder", "owner", "standby", "origin"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _BYTE_UNITS = {
 }
 _RATE_UNITS = {"bit": 1, "kbit": 10**3, "Mbit": 10**6, "Gbit": 10**9, "Tbit": 10**12}
 _RATE_BY_LOWER = {unit.lower(): factor for unit, factor in _RATE_UNITS.items()}
-_AMOUNT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
+_AMOUNT = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
 _MAX = 2**63 - 1
 
 

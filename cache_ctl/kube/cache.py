@@ -16,6 +16,8 @@ from cache_ctl.api.kinds import Kind, Resource, name_of, namespace_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+Objects = list[Resource]
+ObjectKeys = list[tuple[str, str]]
 Availability = Literal["Served", "Absent", "Forbidden"]
 Listener = Callable[[Kind, Resource | None, Resource | None], None]
 """Called with the kind, the object before and after a change; None where there was or is none."""
@@ -76,7 +78,7 @@ class ObjectCache:
         """Return an object, or None where there is none."""
         return copy.deepcopy(self._objects.get(kind, {}).get((namespace, name)))
 
-    def all(self, kind: Kind, *, namespace: str = "") -> list[Resource]:
+    def list(self, kind: Kind, *, namespace: str = "") -> Objects:
         """Return the objects of a kind by namespace and name."""
         return [
             copy.deepcopy(body)
@@ -84,7 +86,7 @@ class ObjectCache:
             if namespace in ("", space)
         ]
 
-    def keys(self, kind: Kind) -> list[tuple[str, str]]:
+    def keys(self, kind: Kind) -> ObjectKeys:
         """Return namespace and name of each object of a kind, sorted."""
         return sorted(self._objects.get(kind, {}))
 

@@ -34,10 +34,9 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         key = _LIST_KEYS[path]
         for item in value:
             name: _Item = (key, item[key] if key else item)
-            if key:
-                yield from leaves(item, (*path, name))
-            else:
-                yield (*path, name), item
+            # The key names the item: it goes when nothing else of the item is left.
+            rest = {k: v for k, v in item.items() if k != key} if key else {}
+            yield from leaves(rest, (*path, name)) if rest else [((*path, name), item)]
     else:
         yield path, value
 
@@ -107,7 +106,12 @@ def _drop(parent: Any, step: Any) -> None:
         parent.pop(step, None)
 
 
-def overlap(one: Path, other: Path) -> bool:
-    """Tell whether one field contains the other, or is it."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
+def within(inner: Path, outer: Path) -> bool:
+    """Tell whether a field lies in another one, or is it."""
+    return inner[: len(outer)] == outer
+
+
+def is_there(body: Any, path: Path, value: Any) -> bool:
+    """Tell whether a field has this value. An empty map is there when there is any map."""
+    found = read(body, path)
+    return isinstance(found, dict) if value == {} else bool(found == value)

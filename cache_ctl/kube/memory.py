@@ -259,26 +259,24 @@ class MemoryCluster:
         before = copy.deepcopy(entry.body)
         wanted = dict(fieldsets.leaves(applied)) if applied else {}
         mine = entry.owners.get(manager, set())
-        for other, paths in entry.owners.items():
-            if other == manager:
-                continue
+        for other in entry.owners.keys() - {manager}:
+            paths = entry.owners[other]
             lost = {
                 path
                 for path in paths
                 for new, value in _touching(path, wanted)
-                if fieldsets.read(entry.body, new) != value
+                if not fieldsets.is_there(entry.body, new, value)
             }
             if lost and not force:
                 names = ", ".join(sorted(map(_said, lost)))
                 raise ApplyConflict(f"{title_of(entry.body)}: {other} owns {names}")
-            paths -= lost
+            entry.owners[other] = paths - lost
         shared = set[Any]().union(*(p for m, p in entry.owners.items() if m != manager))
         for path in sorted(mine - wanted.keys(), key=len, reverse=True):
-            kept = (*shared, *wanted)
-            if not any(fieldsets.overlap(path, other) for other in kept):
+            if not any(fieldsets.within(other, path) for other in (*shared, *wanted)):
                 fieldsets.remove(entry.body, path)
         for path, value in wanted.items():
-            if fieldsets.read(entry.body, path) != value:
+            if not fieldsets.is_there(entry.body, path, value):
                 fieldsets.write(entry.body, path, value)
         entry.owners[manager] = set(wanted)
         return entry.body != before or mine != set(wanted)
@@ -337,7 +335,11 @@ def _applied(kind: Kind, body: Resource) -> Resource:
 def _touching(path: Path, wanted: dict[Path, Any]) -> list[tuple[Path, Any]]:
     if path in wanted:
         return [(path, wanted[path])]
-    return [(new, value) for new, value in wanted.items() if fieldsets.overlap(path, new)]
+    return [
+        (new, value)
+        for new, value in wanted.items()
+        if fieldsets.within(new, path) or fieldsets.within(path, new)
+    ]
 
 
 def _owner_uids(body: Resource) -> set[str]:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cache_ctl.local.files import PRIVATE_MODE, replace
+from cache_ctl.local.files import PRIVATE_MODE, link, replace
 from runtime.contract import codec
 
 if TYPE_CHECKING:
@@ -26,17 +26,19 @@ def log_file(spec: AgentSpec) -> Path:
 
 
 def write_agent_files(spec: AgentSpec) -> None:
-    """Write what an agent reads once, at its start."""
+    """Write what an agent reads, the link to its plan last: by that it notices the others."""
     folder = Path(spec.settings.state_dir)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    replace(Path(spec.settings.keys_file), spec.keys.encode().encode(), mode=PRIVATE_MODE)
+    _write_secrets(Path(spec.settings.secrets_dir), spec.secrets)
     replace(settings_file(spec), codec.dumps(spec.settings).encode())
+    replace(Path(spec.settings.keys_file), spec.keys.encode().encode(), mode=PRIVATE_MODE)
+    link(Path(spec.settings.plan_file), spec.plan)
 
 
-def write_secrets(folder: Path, secrets: Mapping[str, Mapping[str, bytes]]) -> None:
+def _write_secrets(folder: Path, secrets: Mapping[str, Mapping[str, bytes]]) -> None:
     """Bring a folder to one sub-folder a secret, with a file per key, and nothing else."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     folder.chmod(0o700)
     for old in folder.iterdir():
         if old.name not in secrets:

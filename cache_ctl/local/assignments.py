@@ -6,10 +6,11 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache_ctl.api import kinds
-from cache_ctl.api.kinds import labels_of, name_of
+from cache_ctl.api.kinds import labels_of, name_of, namespace_of
 from cache_ctl.api.v1alpha1.cacheworker import CacheWorker
 from cache_ctl.manifests.labels import RUNTIME
 from cache_ctl.manifests.objects import PLAN_KEY, plan_of
@@ -26,22 +27,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One node's agent. When settings or keys are other ones, it has to start anew.
+    """One node's agent. When its settings are other ones, it has to start anew.
 
-    ``secrets`` are keys and values by the secret's folder; an agent reads them while it runs.
+    ``plan`` is the file of the plan to follow; an agent turns to another one, and to its keys,
+    while it runs. ``secrets`` are keys and values by the secret's folder.
     """
 
     worker: tuple[str, str]
     settings: AgentSettings
     keys: Keys
+    plan: Path
     secrets: Mapping[str, Mapping[str, bytes]] = field(repr=False)
 
 
-def plan_texts(cache: ObjectCache) -> dict[str, str]:
-    """Return the plans in the cluster as JSON text, by name."""
+def plan_texts(cache: ObjectCache, layout: StateDir) -> dict[Path, str]:
+    """Return the plans in the cluster as JSON text, by the file that they belong in."""
     return {
-        name_of(body): str((body.get("data") or {}).get(PLAN_KEY, ""))
-        for body in cache.all(kinds.CONFIG_MAP)
+        layout.plan(namespace_of(body), name_of(body)): str(
+            (body.get("data") or {}).get(PLAN_KEY, "")
+        )
+        for body in cache.list(kinds.CONFIG_MAP)
         if RUNTIME in labels_of(body)
     }
 
@@ -49,7 +54,7 @@ def plan_texts(cache: ObjectCache) -> dict[str, str]:
 def agents(cache: ObjectCache, layout: StateDir, *, log_level: str) -> dict[str, AgentSpec]:
     """Return the agents that are to run, by node name. One whose plan is not there yet waits."""
     found = {}
-    for body in cache.all(kinds.CACHE_WORKER):
+    for body in cache.list(kinds.CACHE_WORKER):
         worker = parse(CacheWorker, body)
         if isinstance(worker, str):
             continue
@@ -74,7 +79,7 @@ def _agent(
             uid=spec.node_uid,
             address=spec.address,
             state_dir=str(folder),
-            plan_file=str(layout.plan(spec.plan)),
+            plan_file=str(folder / "follow.json"),
             keys_file=str(folder / "keys.json"),
             port=spec.port,
             socket=str(layout.socket(spec.node)),
@@ -84,6 +89,7 @@ def _agent(
             log_level=log_level,
         ),
         keys=Keys.derive(layout.master_key(plan.runtime), plan.domain),
+        plan=layout.plan(worker.metadata.namespace, spec.plan),
         secrets=_secrets(plan, cache),
     )
 

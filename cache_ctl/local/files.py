@@ -29,3 +29,14 @@ def replace(path: Path, data: bytes, *, mode: int = SHARED_MODE) -> bool:
         temporary.unlink(missing_ok=True)
         raise
     return True
+
+
+def link(path: Path, target: Path) -> None:
+    """Make a symbolic link to a file, or turn it to another one in one step."""
+    with contextlib.suppress(OSError):
+        if path.readlink() == target:
+            return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)

@@ -62,7 +62,7 @@ async def keep_record(cache: ObjectCache, layout: StateDir) -> None:
 
 def write_record(cache: ObjectCache, layout: StateDir) -> None:
     """Write the objects as they are now."""
-    bodies = [_plain(body) for kind in RECORDED for body in cache.all(kind)]
+    bodies = [_plain(body) for kind in RECORDED for body in cache.list(kind)]
     text = yaml.dump_all(bodies, Dumper=_DUMPER, sort_keys=False, explicit_start=True)
     try:
         replace(layout.objects, text.encode(), mode=PRIVATE_MODE)
@@ -91,7 +91,8 @@ def recorded_plans(layout: StateDir) -> Iterator[Resource]:
         except (OSError, ConfigError) as error:
             _log.warning("the plan of an earlier run is left out: %s: %s", path, error)
             continue
-        yield _config_map(path.stem, plan)
+        namespace = plan.runtime.partition("/")[0]
+        yield _config_map(path.stem.removeprefix(f"{namespace}."), plan)
 
 
 def _config_map(name: str, plan: Plan) -> Resource:

@@ -3,10 +3,11 @@
 ::
 
     objects.yaml                 every object but Secrets, plans and Events
-    plans/<plan>.json            the plans in force
+    plans/<namespace>.<plan>.json   the plans in force
     keys/<namespace>.<name>      a runtime's master key
     nodes/<node>/                an agent's own folder, and beside what it makes there:
         settings.json keys.json agent.log agent.sock secrets/<namespace>.<secret>/<key>
+        follow.json              a link to the plan that this node follows
     lock                         held by the process that runs the cluster
 """
 
@@ -53,9 +54,9 @@ class StateDir:
         """The folder of plans."""
         return self.root / "plans"
 
-    def plan(self, name: str) -> Path:
-        """The file of one plan."""
-        return self.plans / f"{name}.json"
+    def plan(self, namespace: str, name: str) -> Path:
+        """The file of one plan. A namespace has no dot, so no two plans share a file."""
+        return self.plans / f"{namespace}.{name}.json"
 
     def node(self, name: str) -> Path:
         """The folder of a node's agent."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from cache_ctl.api import kinds
 from cache_ctl.kube.cluster import ClusterError
-from cache_ctl.local.agent_files import log_file, settings_file, write_agent_files, write_secrets
+from cache_ctl.local.agent_files import log_file, settings_file, write_agent_files
 from cache_ctl.local.agent_process import AgentProcess, Restarts
 from cache_ctl.local.assignments import AgentSpec, agents, plan_texts
 from cache_ctl.local.files import replace
@@ -78,7 +78,7 @@ class Supervisor:
         self._restarts = restarts or Restarts()
         self._wake = asyncio.Event()
         self._running: dict[str, _Running] = {}
-        self._plans: dict[str, str] = {}
+        self._plans: dict[Path, str] = {}
         self._reports: dict[str, NodeReport] = {}
         self._listeners: list[Callable[[], object]] = []
         self._task: asyncio.Task[None] | None = None
@@ -136,10 +136,9 @@ class Supervisor:
                 await self._wake.wait()
 
     async def _sync(self) -> None:
-        """Bring files and processes to what the cluster asks for.
+        """Bring files and processes to what the cluster asks for: plans, agents' files, processes.
 
-        First agents stop that may not run as they are: one that has lost its domain must be gone
-        before the others' plans forget it. Then plans, then starts.
+        Agents that stay notice by themselves what is new in their files.
         """
         wanted = agents(self._cache, self._layout, log_level=self._log_level)
         leaving = [
@@ -147,30 +146,25 @@ class Supervisor:
             for node, running in self._running.items()
             if node not in wanted or _needs_restart(running.spec, wanted[node])
         ]
+        texts = plan_texts(self._cache, self._layout)
+        for file, text in texts.items():
+            if self._plans.get(file) != text:
+                replace(file, text.encode())
+        self._plans = texts
         await asyncio.gather(*(self._stop(node) for node in leaving))
         for node, spec in wanted.items():
-            if node in self._running and self._running[node].spec.secrets == spec.secrets:
-                continue
-            write_secrets(Path(spec.settings.secrets_dir), spec.secrets)
-            if node in self._running:
-                self._running[node].spec = spec
-        self._write_plans()
-        for node in wanted.keys() - self._running.keys():
+            running = self._running.get(node)
+            if running is None or running.spec != spec:
+                write_agent_files(spec)
+            if running is not None:
+                running.spec = spec
+        for old in self._layout.plans.glob("*.json"):
+            if old not in texts:
+                old.unlink()
+        for node in sorted(wanted.keys() - self._running.keys()):
             self._start(node, wanted[node])
 
-    def _write_plans(self) -> None:
-        """Replace what differs; agents look at their plan's file themselves."""
-        texts = plan_texts(self._cache)
-        for name, text in texts.items():
-            if self._plans.get(name) != text:
-                replace(self._layout.plan(name), text.encode())
-        for old in self._layout.plans.glob("*.json"):
-            if old.stem not in texts:
-                old.unlink()
-        self._plans = texts
-
     def _start(self, node: str, spec: AgentSpec) -> None:
-        write_agent_files(spec)
         socket = Path(spec.settings.socket)
         process = AgentProcess(
             node,
@@ -217,4 +211,4 @@ class Supervisor:
 
 def _needs_restart(old: AgentSpec, new: AgentSpec) -> bool:
     """Tell whether an agent must start anew: what it reads once at its start is different."""
-    return (old.settings, old.keys, old.worker) != (new.settings, new.keys, new.worker)
+    return (old.settings, old.worker) != (new.settings, new.worker)

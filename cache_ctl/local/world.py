@@ -186,4 +186,4 @@ class LocalWorld:
 
     def nodes(self) -> list[str]:
         """Return the names of all nodes, sorted."""
-        return sorted(body["metadata"]["name"] for body in self.objects.all(NODE))
+        return sorted(body["metadata"]["name"] for body in self.objects.list(NODE))

@@ -9,7 +9,7 @@ from typing import Final
 NETWORK_CLASS: Final = "cachectl.dev/network-class"
 """On nodes: Cloud, Dedicated or Basic."""
 NETWORK_DOMAIN: Final = "cachectl.dev/network-domain"
-"""On nodes that may peer: the domain, as a label value."""
+"""On nodes that may peer: the domain's name, as plan names have it."""
 RUNTIME: Final = "cachectl.dev/runtime"
 """On what a CacheRuntime owns: its name."""
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"

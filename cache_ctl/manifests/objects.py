@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cache_ctl.api import kinds
+from cache_ctl.domain.naming import dns_name
 from cache_ctl.manifests.labels import (
     NETWORK_CLASS,
     NETWORK_DOMAIN,
-    label_value,
     owned_by_runtime,
     worker_name,
 )
@@ -101,7 +101,7 @@ def node_labels(
     """Return the Node with the labels that we own on it; without a class, with none."""
     labels = {} if network_class is None else {NETWORK_CLASS: str(network_class)}
     if network_class is not None and domain is not None:
-        labels[NETWORK_DOMAIN] = label_value(domain)
+        labels[NETWORK_DOMAIN] = dns_name(domain)
     return {
         "apiVersion": kinds.NODE.api_version,
         "kind": kinds.NODE.name,

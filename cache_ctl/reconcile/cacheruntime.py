@@ -114,7 +114,7 @@ class RuntimePass:
 
     async def _delete_others(self, kind: Kind, body: Resource, kept: set[str]) -> None:
         wanted = owned_by_runtime(name_of(body)).items()
-        for found in self._cache.all(kind, namespace=namespace_of(body)):
+        for found in self._cache.list(kind, namespace=namespace_of(body)):
             if wanted <= labels_of(found).items() and name_of(found) not in kept:
                 await self._cluster.delete(
                     kind, name_of(found), namespace_of(found), uid=uid_of(found)
@@ -145,7 +145,7 @@ class RuntimePass:
     async def _unmark_unclaimed(self) -> None:
         """Take our labels from nodes that no runtime serves."""
         claimed = claims(self._cache)
-        for node in self._cache.all(kinds.NODE):
+        for node in self._cache.list(kinds.NODE):
             if _marks(node) and not claimed.get(name_of(node)):
                 bare = objects.node_labels(
                     name_of(node), uid_of(node), network_class=None, domain=None

@@ -92,7 +92,8 @@ def _snapshot(
     before = shown.id if shown else ""
     chosen = min(counts, key=lambda item: (-counts[item], item != before, item))
     report = next(item for item in known if item.snapshot == chosen)
-    taken = shown.taken_at if shown and shown.id == chosen else timestamp(now)
+    seen = shown.taken_at if shown and shown.id == chosen else timestamp(now)
+    taken = report.taken or seen
     return SnapshotStatus(id=chosen, files=report.files, bytes=report.bytes, taken_at=taken)
 
 

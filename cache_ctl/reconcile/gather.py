@@ -66,12 +66,12 @@ def cluster_facts(cache: ObjectCache) -> ClusterFacts:
     served: dict[PoolKind, KindState] = {
         cast("PoolKind", kind.name): cache.availability(kind) for kind in kinds.POOL_KINDS
     }
-    return observe.cluster_facts((body for kind in found for body in cache.all(kind)), served)
+    return observe.cluster_facts((body for kind in found for body in cache.list(kind)), served)
 
 
 def live_runtimes(cache: ObjectCache) -> list[CacheRuntime]:
     """Return the usable runtimes that are not being deleted, the oldest first."""
-    found = [parse(CacheRuntime, body) for body in cache.all(kinds.CACHE_RUNTIME)]
+    found = [parse(CacheRuntime, body) for body in cache.list(kinds.CACHE_RUNTIME)]
     live = [item for item in found if not isinstance(item, str)]
     return sorted(
         (item for item in live if not item.metadata.deletion_timestamp),
@@ -87,14 +87,14 @@ def claims(cache: ObjectCache) -> dict[str, tuple[str, ...]]:
     runtimes = live_runtimes(cache)
     return {
         name_of(node): tuple(item.ref for item in runtimes if selects(item.spec.nodes, node))
-        for node in cache.all(kinds.NODE)
+        for node in cache.list(kinds.NODE)
     }
 
 
 def datasets_of(cache: ObjectCache, runtime: CacheRuntime) -> tuple[Dataset, ...]:
     """Return the Datasets that refer to a runtime and may use it."""
     namespaces = namespace_labels(cache)
-    found = (parse(Dataset, body) for body in cache.all(kinds.DATASET))
+    found = (parse(Dataset, body) for body in cache.list(kinds.DATASET))
     return tuple(
         item
         for item in found
@@ -107,7 +107,7 @@ def datasets_of(cache: ObjectCache, runtime: CacheRuntime) -> tuple[Dataset, ...
 
 def namespace_labels(cache: ObjectCache) -> dict[str, dict[str, str]]:
     """Return the labels of every namespace."""
-    return {name_of(body): labels_of(body) for body in cache.all(kinds.NAMESPACE)}
+    return {name_of(body): labels_of(body) for body in cache.list(kinds.NAMESPACE)}
 
 
 def workers_of(cache: ObjectCache, runtime: Key) -> tuple[CacheWorker, ...]:
@@ -116,7 +116,7 @@ def workers_of(cache: ObjectCache, runtime: Key) -> tuple[CacheWorker, ...]:
     wanted = owned_by_runtime(name).items()
     found = (
         parse(CacheWorker, body)
-        for body in cache.all(kinds.CACHE_WORKER, namespace=namespace)
+        for body in cache.list(kinds.CACHE_WORKER, namespace=namespace)
         if wanted <= labels_of(body).items()
     )
     return tuple(item for item in found if not isinstance(item, str))
@@ -125,7 +125,7 @@ def workers_of(cache: ObjectCache, runtime: Key) -> tuple[CacheWorker, ...]:
 def prewarms_of(cache: ObjectCache, datasets: tuple[Dataset, ...]) -> tuple[CachePrewarm, ...]:
     """Return the prewarms of these Datasets. A prewarm and its Dataset share a namespace."""
     refs = {(item.metadata.namespace, item.metadata.name) for item in datasets}
-    found = (parse(CachePrewarm, body) for body in cache.all(kinds.CACHE_PREWARM))
+    found = (parse(CachePrewarm, body) for body in cache.list(kinds.CACHE_PREWARM))
     return tuple(
         item
         for item in found

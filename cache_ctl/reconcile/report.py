@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cache_ctl.api import conditions
+from cache_ctl.api import conditions, reasons
 from cache_ctl.api.meta import dump
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from cache_ctl.api.conditions import Finding
     from cache_ctl.api.kinds import Resource
+    from cache_ctl.api.meta import Condition
     from cache_ctl.kube.cluster import Cluster
 
 MANAGER: Final = "cachectl"
@@ -42,7 +43,7 @@ async def write_status(
     if wanted == body.get("status"):
         return False
     await cluster.apply_status(identity(body) | {"status": wanted}, manager=MANAGER)
-    for condition in conditions.flips(before, after):
+    for condition in _worth_telling(before, after):
         await cluster.event(
             body,
             reason=condition.reason,
@@ -52,9 +53,24 @@ async def write_status(
     return True
 
 
+def _worth_telling(
+    before: tuple[Condition, ...], after: tuple[Condition, ...]
+) -> list[Condition]:
+    """Return the flips that get an Event: not how every object begins, nor a cause said twice."""
+    old = {condition.type: condition.status for condition in before}
+    told = [
+        condition
+        for condition in conditions.flips(before, after)
+        if old.get(condition.type, "Unknown") != "Unknown"
+        or condition.reason not in reasons.STARTING
+    ]
+    causes = {condition.reason for condition in told if condition.type != reasons.READY}
+    return [item for item in told if item.type != reasons.READY or item.reason not in causes]
+
+
 def is_bad(kind: str, status: str) -> bool:
     """Tell whether a condition calls for attention: Failed when True, the others when False."""
-    return status == ("True" if kind == "Failed" else "False")
+    return status == ("True" if kind == reasons.FAILED else "False")
 
 
 def identity(body: Resource) -> Resource:

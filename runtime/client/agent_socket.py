@@ -64,13 +64,20 @@ class Question:
     patient: bool = True
 
 
+class Connection(socket.socket):
+    """A connection that closes when nothing refers to it: who reads last is not known before."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class AgentSocket:
     """The agent at one socket, asked with one token."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._token = settings.read_token()
-        self._idle: list[socket.socket] = []
+        self._idle: list[Connection] = []
         self._reached = False
 
     def forget_connections(self) -> None:
@@ -90,12 +97,12 @@ class AgentSocket:
         self._put_back(connection, answer)
         return answer
 
-    def hold(self, question: Question) -> tuple[Answer, socket.socket]:
+    def hold(self, question: Question) -> tuple[Answer, Connection]:
         """Ask on a connection of its own, and return that too: what it holds lasts as long."""
         connection, answer = self._converse(question, reuse=False)
         return answer, connection
 
-    def _converse(self, question: Question, *, reuse: bool) -> tuple[socket.socket, Answer]:
+    def _converse(self, question: Question, *, reuse: bool) -> tuple[Connection, Answer]:
         try:
             return self._succeed(question, reuse=reuse)
         except AccessRefused:
@@ -105,7 +112,7 @@ class AgentSocket:
             self._token = token
             return self._succeed(question, reuse=reuse)
 
-    def _succeed(self, question: Question, *, reuse: bool) -> tuple[socket.socket, Answer]:
+    def _succeed(self, question: Question, *, reuse: bool) -> tuple[Connection, Answer]:
         connection, answer = self._persist(question, reuse=reuse)
         if answer.status in _SUCCESS:
             return connection, answer
@@ -116,14 +123,14 @@ class AgentSocket:
         sentence = answer.body.decode("utf-8", "replace").strip()
         raise from_answer(answer.status, name, sentence, question.path)
 
-    def _put_back(self, connection: socket.socket, answer: Answer) -> None:
+    def _put_back(self, connection: Connection, answer: Answer) -> None:
         closing = answer.headers.get("connection", "").lower() == "close"
         if closing or len(self._idle) >= _IDLE_LIMIT:
             connection.close()
         else:
             self._idle.append(connection)
 
-    def _persist(self, question: Question, *, reuse: bool) -> tuple[socket.socket, Answer]:
+    def _persist(self, question: Question, *, reuse: bool) -> tuple[Connection, Answer]:
         started = time.monotonic()
         pause = _FIRST_PAUSE
         while True:
@@ -152,14 +159,14 @@ class AgentSocket:
         patience = min(_FIRST_CONTACT_SECONDS, self._settings.timeout)
         return isinstance(error, FileNotFoundError) or elapsed > patience
 
-    def _idle_connection(self) -> socket.socket | None:
+    def _idle_connection(self) -> Connection | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _connect(self, timeout: float) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def _connect(self, timeout: float) -> Connection:
+        connection = Connection(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(timeout)
             connection.connect(self._settings.socket)
@@ -173,7 +180,7 @@ class AgentSocket:
         self._reached = True
         return connection
 
-    def _exchange(self, connection: socket.socket, question: Question) -> Answer:
+    def _exchange(self, connection: Connection, question: Question) -> Answer:
         descriptors: list[int] = []
         try:
             connection.sendall(self._encode(question))
@@ -212,7 +219,7 @@ class AgentSocket:
 
 
 def _receive_head(
-    connection: socket.socket, descriptors: list[int]
+    connection: Connection, descriptors: list[int]
 ) -> tuple[int, dict[str, str], bytes]:
     data = b""
     while (end := data.find(b"\r\n\r\n")) < 0:
@@ -241,7 +248,7 @@ def _receive_head(
 
 
 def _receive_body(
-    connection: socket.socket,
+    connection: Connection,
     question: Question,
     status: int,
     headers: dict[str, str],

@@ -46,6 +46,18 @@ def _session(settings: ClientSettings) -> Session:
         return session
 
 
+def _raise_first(found: dict[str, bytes | Failure]) -> None:
+    for data in found.values():
+        if isinstance(data, Failure):
+            failure = data
+            try:
+                raise failure
+            finally:
+                # A failure refers to this frame: without the names there is no circle, and what
+                # the caller lets go of closes at once.
+                del failure, data, found
+
+
 def _restart_sessions() -> None:
     global _sessions_lock  # noqa: PLW0603 - a thread of the parent may hold the old one
     _sessions_lock = threading.Lock()
@@ -175,10 +187,9 @@ class CacheFileSystem(SnapshotNames):
             found = self._cat_files(self.expand_path(path, recursive=recursive))
         else:
             return self.cat_file(path, **options)
-        failures = [data for data in found.values() if isinstance(data, Exception)]
-        if failures and on_error == "raise":
-            raise failures[0]
-        if failures and on_error == "omit":
+        if on_error == "raise":
+            _raise_first(found)
+        if on_error == "omit":
             return {name: data for name, data in found.items() if isinstance(data, bytes)}
         return found
 
@@ -199,7 +210,7 @@ class CacheFileSystem(SnapshotNames):
         try:
             view, snapshot, _ = self._dataset(paths[0])
         except Failure as failure:
-            found.update(dict.fromkeys(paths, failure))
+            found.update(dict.fromkeys(paths, failure.with_traceback(None)))
             return
         find = snapshot.catalog.find
         cut = len(view.dataset) + 1
@@ -212,7 +223,7 @@ class CacheFileSystem(SnapshotNames):
                 try:
                     found[path] = self.cat_file(path)
                 except Failure as failure:
-                    found[path] = failure
+                    found[path] = failure.with_traceback(None)
         check = self._check_members
         found.update(
             zip(small_paths, read_members(view, snapshot, small, check=check), strict=True)
@@ -245,7 +256,7 @@ class CacheFileSystem(SnapshotNames):
             except Failure as failure:
                 if on_error != "return":
                     raise
-                results.append(failure)
+                results.append(failure.with_traceback(None))
         return results
 
     def _cat_range(
@@ -294,14 +305,10 @@ class CacheFileSystem(SnapshotNames):
         with self._open(path) as source:
             callback.set_size(source.size)
             # A mapping starts on a page, where copies out of the page cache are fastest.
-            with mmap.mmap(-1, max(min(source.size, _COPY_BUFFER), 1)) as buffer:
-                view = memoryview(buffer)
-                try:
-                    while count := source.readinto(view):
-                        target.write(view[:count])
-                        callback.relative_update(count)
-                finally:
-                    view.release()
+            view = memoryview(mmap.mmap(-1, max(min(source.size, _COPY_BUFFER), 1)))
+            while count := source.readinto(view):
+                target.write(view[:count])
+                callback.relative_update(count)
 
     # -- what an fsspec file system may also be asked -----------------------------------------
 

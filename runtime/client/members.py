@@ -89,10 +89,14 @@ def read_members(
 
     Those absent are asked for together, one question a pack.
     """
-    results: list[bytes | Failure] = [
-        _read_present(view.pack(snapshot, record.pack), record, check=check) or _CORRUPT  # type: ignore[arg-type]  # members have a pack
-        for record in records
-    ]
+    results: list[bytes | Failure] = []
+    blobs: dict[int | None, Blob] = {}
+    for record in records:
+        blob = blobs.get(record.pack)
+        if blob is None:
+            assert record.pack is not None
+            blob = blobs[record.pack] = view.pack(snapshot, record.pack)
+        results.append(_read_present(blob, record, check=check) or _CORRUPT)
     missing: dict[int, list[int]] = {}
     for index, data in enumerate(results):
         if data is _CORRUPT:
@@ -124,14 +128,14 @@ def _read_missing(
     except (StoreFull, PathMissing):
         pass  # as in read_member
     except (AgentUnreachable, AgentTooSlow) as failure:
-        return [failure] * len(records)
+        return [failure.with_traceback(None)] * len(records)
     except Failure:
         # One of them may be at fault; asked for alone, the others are had.
         return [_read_or_fail(view, snapshot, record, check=check) for record in records]
     try:
         return read_batch(view, snapshot, records)
     except Failure as failure:
-        return [failure] * len(records)
+        return [failure.with_traceback(None)] * len(records)
 
 
 def _read_or_fail(
@@ -140,4 +144,4 @@ def _read_or_fail(
     try:
         return read_member(view, snapshot, record, check=check)
     except Failure as failure:
-        return failure
+        return failure.with_traceback(None)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from runtime.catalog.read import Catalog
-from runtime.client.agent_socket import AgentSocket, Question
+from runtime.client.agent_socket import AgentSocket, Connection, Question
 from runtime.client.blobs import Blob, BlobShelf, read_json
 from runtime.client.failures import AccessRefused, AgentMisspoke, Failure, PolicyRefused
 from runtime.contract import protocol
@@ -42,7 +42,7 @@ class Snapshot:
 
     __slots__ = ("_pack_keys", "_pin", "catalog", "name")
 
-    def __init__(self, name: str, catalog: Catalog, pin: socket.socket) -> None:
+    def __init__(self, name: str, catalog: Catalog, pin: Connection) -> None:
         self.name = name
         self.catalog = catalog
         self._pin = pin
@@ -62,13 +62,13 @@ class Snapshot:
     def is_pinned(self) -> bool:
         """Tell whether the agent still holds its end of the pin: it goes when the agent goes."""
         try:
-            return bool(self._pin.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return bool(self._pin.recv(1, socket.MSG_PEEK))
         except BlockingIOError:
             return True
         except OSError:
             return False
 
-    def pin_again(self, pin: socket.socket) -> None:
+    def pin_again(self, pin: Connection) -> None:
         """Take the pin of an agent that has restarted."""
         self._pin, lost = pin, self._pin
         lost.close()
@@ -137,6 +137,7 @@ class DatasetView:
         question = Question("GET", target, path=self.dataset, patient=held is None)
         answer, pin = self.agent.hold(question)
         try:
+            pin.setblocking(False)  # noqa: FBT003 - the standard library's signature
             body = read_json(answer.body)
             name, sequence = body.get("snapshot"), body.get("sequence")
             if (

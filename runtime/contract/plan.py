@@ -124,8 +124,6 @@ class Plan:
     ``rings`` are orderings of indexes into ``members``: neighbours in a ring are neighbours in the
     graph. No rings means the complete graph. ``line_bytes_per_second`` is the whole domain's
     budget towards the origin, for a LocalOnly plan each node's own; 0 is unlimited.
-    ``upstream`` are the members of the cloud domain that owners of a dedicated domain ask before
-    the origin; empty unless the runtime peers dedicated pools with the cloud.
     """
 
     generation: int

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from runtime.contract.plan import Plan
 
-Via = Literal["holder", "owner", "standby", "upstream", "origin"]
+Via = Literal["holder", "owner", "standby", "origin"]
 
 
 @dataclass(frozen=True, slots=True)

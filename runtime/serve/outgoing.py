@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from runtime.serve.message import Answer
 
-SMALL: Final = 64 << 10
+SMALL: Final = 16 << 10
 """A part up to this is read and sent with its neighbours: one system call beats two."""
 GATHER: Final = 128 << 10
 """Small parts are gathered until they reach this."""

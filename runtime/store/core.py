@@ -117,13 +117,18 @@ class Descriptors:
         pair.close()
 
     def close_all(self) -> None:
-        """Close every pair."""
+        """Close every pair but those in use, which a late thread may still write to."""
         while self._open:
-            self._open.popitem()[0].close()
+            pair, _ = self._open.popitem()
+            if not pair.uses:
+                pair.close()
 
 
 class Core:
-    """Shared by all parts of one store. ``lock`` guards all state that is not a cell's bytes."""
+    """Shared by all parts of one store.
+
+    ``lock`` guards all state that is not a cell's bytes. Once ``closed``, nothing is published.
+    """
 
     def __init__(
         self,
@@ -135,5 +140,6 @@ class Core:
         self.lock = threading.RLock()
         self.fault = fault
         self.clock = clock
+        self.closed = False
         self.counters = Counters()
         self.descriptors = descriptors or Descriptors.for_process()

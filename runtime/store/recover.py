@@ -200,6 +200,9 @@ def attach_pack(room: Room, blob: Blob, whole: Resident) -> None:
     tier.displace(whole)
     tier.charge(pair, -whole.charged)
     _place_units(room, blob, pair, flags, allocated, suspect=whole.suspect)
+    for resident in blob.units.values():
+        if room.owned is not None:
+            resident.pair.tier.set_spare(resident, spare=not room.owned(*resident.name))
     room.enforce(tier)
 
 
@@ -225,8 +228,6 @@ def _place_units(
         tier.place(resident)
         tier.grow(resident, whole_cover(layout, unit))
         charged += resident.charged
-        if room.owned is not None:
-            tier.set_spare(resident, spare=not room.owned(*resident.name))
         if not suspect:
             present = marked(flags[cells.start : cells.stop])
             ranges = (layout.cell_range(cells.start + cell) for cell in present)

@@ -127,7 +127,7 @@ class Relief:
             need = whole_cover(blob.layout, unit)
             if target not in blob.pairs:
                 need += overhead(blob.layout.header)
-            if target.accepts(need) and target.used + need <= target.high_mark:
+            if target.accepts and need <= min(target.free, target.high_mark - target.used):
                 return target
         return None
 

@@ -68,7 +68,7 @@ class Reservation:
             if self._closed or cell not in self.cells:
                 return checksum(view)
             resident, _ = self._grants[self.blob.layout.unit_of(cell)]
-            if resident.pair.dead:
+            if resident.pair.dead or self._core.closed:
                 return checksum(view)
             self._inside += 1
         try:
@@ -99,7 +99,7 @@ class Reservation:
         """
         published = False
         with self._core.lock:
-            if self._closed:
+            if self._closed or self._core.closed:
                 return False
             for resident, cells in self._grants.values():
                 written = sorted(cells & self._written)
@@ -121,7 +121,7 @@ class Reservation:
     def abort(self) -> None:
         """End it, giving back what was not published."""
         with self._core.lock:
-            if self._closed:
+            if self._closed or self._core.closed:
                 return
             self._closed = True
             ended = not self._inside

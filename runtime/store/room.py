@@ -52,7 +52,7 @@ class Room:
     """The tiers of a store, fastest first. Every method needs the lock, but ``release``.
 
     ``owned`` tells whether this agent owns a unit under the plan in force; without it, a unit
-    stays what it was reserved as.
+    stays what it was reserved as. It is called with the lock held.
     """
 
     def __init__(self, core: Core, owned: Callable[[str, int], bool] | None) -> None:
@@ -106,6 +106,8 @@ class Room:
         finally:
             if resident is not None:
                 resident.pins -= 1
+        if blob.units.get(unit) is not resident:
+            return None  # its files had to go while room was made
         return self._enter(tier, blob, unit, added, spare=spare)
 
     def _enter(
@@ -144,10 +146,10 @@ class Room:
     def _make_room(
         self, tier: Tier, need: Callable[[], int], dataset: str, *, spare: bool, effort: int
     ) -> bool:
-        if not tier.accepts(need()):
+        if not tier.accepts:
             return False
         if spare:
-            return tier.used + need() <= tier.high_mark
+            return need() <= min(tier.free, tier.high_mark - tier.used)
         reach = tier.free
         if effort >= _SPARES:
             reach += tier.spare_size
@@ -208,7 +210,7 @@ class Room:
 
     def enforce(self, tier: Tier) -> None:
         """Evict down to a quota that has become smaller, as far as units are free to leave."""
-        while tier.free < 0:
+        while tier.used > tier.plan.quota:
             victim = self.next_spare(tier) or self._any_owned(tier)
             if victim is None:
                 return

@@ -214,6 +214,10 @@ class Store:
                     recover.attach_pack(self._room, blob, whole)
             return blob
 
+    def datasets(self) -> tuple[str, ...]:
+        """Return the Datasets of which anything is known here."""
+        return tuple(self._keys)
+
     def find(self, key: str) -> Blob | None:
         """Return the blob with this key; None for a pack not asked for since the store opened."""
         return self._blobs.get(key)
@@ -246,7 +250,7 @@ class Store:
         admitted, so the reader reads through.
         """
         with self._core.lock:
-            if blob.dropped:
+            if blob.dropped or self._core.closed:
                 self._core.counters.refused += 1
                 return None
             grants: dict[int, tuple[Resident, set[int]]] = {}
@@ -362,12 +366,13 @@ class Store:
         return scrub(self._core, lambda: list(self._blobs.values()))
 
     def close(self, *, sync: bool = True) -> None:
-        """Close all files and give the folders free. Nothing may be in use.
+        """Close all files and give the folders free; what is still being filled is not kept.
 
         ``sync`` waits until the tiers rest on their media, which lets them be trusted after the
         machine restarts; without it they are verified then. Heavy.
         """
         with self._core.lock:
+            self._core.closed = True
             self._core.descriptors.close_all()
             for tier in self._room.tiers:
                 folder.close_tier(self._core, tier, self._boot_id, sync=sync)

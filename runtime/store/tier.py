@@ -28,7 +28,7 @@ WHOLE: Final = -1
 RETRY_SECONDS: Final = 30.0
 """A tier that failed is tried again after this time."""
 _SPARE_SPACE: Final = 1 << 20
-"""A full file system is used again when it has this much more than is needed."""
+"""Left free on a file system that has been full, for what it needs to work."""
 
 
 class Resident:
@@ -91,8 +91,21 @@ class Tier:
 
     @property
     def free(self) -> int:
-        """Bytes left of the quota; negative while a smaller quota is being enforced."""
-        return self.plan.quota - self.used
+        """Bytes that may be admitted: what is left of the quota, or of a full file system."""
+        left = self.plan.quota - self.used
+        if self.state == "Full":
+            space = self._space()
+            if space >= left:
+                self.state = "Normal"
+            return min(left, space)
+        return left
+
+    def _space(self) -> int:
+        try:
+            status = os.fstatvfs(self.folder_fd)
+        except OSError:
+            return 0
+        return status.f_bavail * status.f_frsize - _SPARE_SPACE
 
     @property
     def high_mark(self) -> int:
@@ -109,25 +122,12 @@ class Tier:
         pair.charged += size
         self.used += size
 
-    def accepts(self, need: int) -> bool:
-        """Tell whether the medium works well enough to write ``need`` bytes to it."""
-        if self.state == "Normal":
-            return True
-        if not self.usable:
-            return False
-        if self.state == "Full":
-            return self._has_space(need)
-        return self._core.clock() >= self._retry_at
-
-    def _has_space(self, need: int) -> bool:
-        try:
-            status = os.fstatvfs(self.folder_fd)
-        except OSError:
-            return False
-        if status.f_bavail * status.f_frsize < need + _SPARE_SPACE:
-            return False
-        self.state = "Normal"
-        return True
+    @property
+    def accepts(self) -> bool:
+        """Tell whether the medium works well enough to write to it."""
+        if self.state != "Failed":
+            return self.usable
+        return self.usable and self._core.clock() >= self._retry_at
 
     def worked(self) -> None:
         """Note that a fill went well."""

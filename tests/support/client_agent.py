@@ -154,9 +154,7 @@ class World:
             layout = catalog.pack_layout(pack)
             data = None if layout.key in self.blobs else self.pack_bytes(catalog, pack)
         if layout.key not in self.blobs:
-            self.blobs[layout.key] = Blob(
-                self.state, layout, lambda start, stop: data[start:stop]
-            )
+            self.blobs[layout.key] = Blob(self.state, layout, lambda start, stop: data[start:stop])
         return self.blobs[layout.key]
 
     def pack_bytes(self, catalog: Catalog, pack: int) -> bytes:
@@ -224,22 +222,21 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(status, sentence.encode(), headers=(f"{protocol.CODE_HEADER}: {name}",))
 
     def route(self, path, query, body) -> None:
-        world = self.world
         if path == protocol.BATCH:
             self.batch(json.loads(body))
-            return
-        if path.startswith(f"/{DATASET}/"):
+        elif path.startswith(f"/{DATASET}/"):
             self.read_through(unquote(path[len(DATASET) + 2 :]), query)
-            return
-        if query["dataset"] != DATASET:
+        elif query["dataset"] != DATASET:
             self.fail(404, "NoSuchPath", f"there is no Dataset {query['dataset']}")
-            return
-        if path == protocol.OPEN_CATALOG:
+        elif path == protocol.OPEN_CATALOG:
             self.open_catalog()
-            return
-        if query["snapshot"] not in world.catalogs:
+        elif query["snapshot"] not in self.world.catalogs:
             self.fail(409, "StaleVersion", "this snapshot is gone")
-            return
+        else:
+            self.ask_blob(path, query)
+
+    def ask_blob(self, path, query) -> None:
+        world = self.world
         blob = world.blob(query)
         cells = [int(cell) for cell in query.get("cells", "").split(",") if cell]
         if path == protocol.OPEN_BLOB:
@@ -342,13 +339,18 @@ class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def handle_error(self, *_) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*_)
+
 
 def main() -> None:
     origin, state, path = map(Path, sys.argv[1:])
     Handler.world = World(origin, state)
     path.unlink(missing_ok=True)
     with Server(str(path), Handler) as server:
-        print("listening", flush=True)
+        sys.stdout.write("listening\n")
+        sys.stdout.flush()
         server.serve_forever()
 
 

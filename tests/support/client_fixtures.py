@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -69,3 +70,39 @@ class AgentProcess:
 
     def counts(self) -> dict[str, int]:
         return self.tell(reset=True)["counts"]
+
+
+SAMPLES: dict[str, int] = {
+    "train/a/0001.jpg": 10_240,
+    "train/a/0002.jpg": 1,
+    "train/a/0003.jpg": 65_535,
+    "train/a/deep/er/x.txt": 300,
+    "train/empty.bin": 0,
+    "train/b/exactly.bin": 256 << 10,
+    "train/b/one-more.bin": (256 << 10) + 1,
+    "train/b/one-less.bin": (256 << 10) - 1,
+    "train/b/smallest-large.bin": 65_536,
+    "train/large.bin": 2_000_003,
+    "val/with space +%&?#=.bin": 70_001,
+    "val/na\u00efve \u96ea.txt": 77,
+    "val/[1].txt": 12,
+    "val/1.txt": 13,
+    "readme.md": 5,
+}
+"""Files of the sample Dataset and their sizes, around every limit of chunk, segment and pack."""
+
+
+def sample_bytes(path: str, size: int) -> bytes:
+    """Return bytes with many lines in them, the same for one path."""
+    data = random.Random(path).randbytes(size)
+    return data.replace(b"\x07", b"\n")
+
+
+def write_samples(folder: Path) -> dict[str, bytes]:
+    """Write the sample files below a folder and return them by path."""
+    files = {path: sample_bytes(path, size) for path, size in SAMPLES.items()}
+    for path, data in files.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    return files

@@ -14,12 +14,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runtime.contract import codec
 from runtime.contract.plan import DatasetPlan, Member, MountPlan, Plan, PrewarmPlan, TierPlan
+from runtime.contract.protocol import BATCH_ITEM
 from runtime.contract.report import NodeReport
 from runtime.contract.token import Keys, reader_token
 
@@ -79,6 +82,7 @@ class Lab:
         self.master = secrets.token_bytes(32)
         self.nodes: dict[str, Node] = {}
         self.generation = 0
+        self._threads = ThreadPoolExecutor(16)
 
     # -- making ---------------------------------------------------------------------------
 
@@ -99,7 +103,7 @@ class Lab:
         mount = MountPlan("train", source)
         return replace(DatasetPlan("team", "images", "ds-1", (mount,)), **changes)
 
-    def plan(self, domain: str | None, **changes: Any) -> Plan:
+    def plan(self, domain: str | None, *, keys: bool = True, **changes: Any) -> Plan:
         """Write the next plan for the nodes of a domain (None: the LocalOnly ones)."""
         self.generation += 1
         nodes = [node for node in self.nodes.values() if node.domain == domain]
@@ -117,13 +121,17 @@ class Lab:
         )
         plan = replace(plan, **changes)
         for node in nodes:
-            self.give(node, plan)
+            self.give(node, plan, keys=keys)
         return plan
 
-    def give(self, node: Node, plan: Plan) -> None:
+    def give_keys(self, node: Node, domain: str | None) -> None:
+        """Put the keys of a domain before one node."""
+        (node.folder / "keys.json").write_text(Keys.derive(self.master, domain).encode())
+
+    def give(self, node: Node, plan: Plan, *, keys: bool = True) -> None:
         """Put a plan before one node, with the keys that go with it."""
-        keys = Keys.derive(self.master, plan.domain)
-        (node.folder / "keys.json").write_text(keys.encode())
+        if keys:
+            self.give_keys(node, plan.domain)
         scratch = node.folder / "plan.new"
         scratch.write_text(codec.dumps(plan))
         scratch.replace(node.folder / "plan.json")
@@ -194,6 +202,45 @@ class Lab:
         status, _, body = self.ask(node, "GET", f"/team/images/{path}", **headers)
         assert status in (200, 206), (status, body)
         return body
+
+    def attempt(self, node: Node, path: str, timeout: float) -> bytes | None:
+        """Read an object; None when that ends in an error or a short body, as it may."""
+        try:
+            status, headers, body = self.ask(node, "GET", f"/team/images/{path}", timeout=timeout)
+        except (http.client.IncompleteRead, ConnectionError):
+            return None
+        assert status != 200 or len(body) == int(headers["content-length"])
+        return body if status == 200 else None
+
+    def start_read(self, node: Node, path: str) -> Callable[[], tuple[int, bytes]]:
+        """Begin to read in a thread; the result waits for the end."""
+        future = self._threads.submit(self.ask, node, "GET", f"/team/images/{path}", timeout=60)
+
+        def result() -> tuple[int, bytes]:
+            status, _, body = future.result(60)
+            return status, body
+
+        return result
+
+    def batch(self, node: Node, paths: list[str]) -> list[tuple[int, bytes]]:
+        """Ask for a batch and take its answer apart."""
+        body = json.dumps({"dataset": "team/images", "paths": paths}).encode()
+        status, _, answer = self.ask(node, "POST", "/batch", body=body)
+        assert status == 200, answer
+        items, at = [], 0
+        while at < len(answer):
+            code, length = BATCH_ITEM.unpack_from(answer, at)
+            at += BATCH_ITEM.size
+            items.append((code, answer[at : at + length]))
+            at += length
+        return items
+
+    def settled(self, node: Node) -> bool:
+        """Tell whether nothing was fetched or written for a moment."""
+        first = self.report(node)
+        time.sleep(0.3)
+        second = self.report(node)
+        return (first.tiers, first.counters) == (second.tiers, second.counters)
 
     def report(self, node: Node) -> NodeReport:
         status, _, body = self.ask(node, "GET", "/report")

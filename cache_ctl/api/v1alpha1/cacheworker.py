@@ -47,6 +47,7 @@ class WorkerDataset(Model):
 
     dataset: str
     snapshot: str = ""
+    taken: str = ""
     files: int = 0
     bytes: int = 0
     owned_bytes: int = 0

@@ -1,0 +1,28 @@
+"""A lab of real agents and a real origin, for each test."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.origin import OriginProcess
+
+from tests.support.lab import Lab
+
+
+@pytest.fixture(name="origin")
+def _origin(tmp_path):
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    with OriginProcess(folder) as origin:
+        yield origin
+
+
+@pytest.fixture(name="lab")
+def _lab(tmp_path):
+    lab = Lab(tmp_path / "lab")
+    try:
+        yield lab
+        for node in lab.nodes.values():
+            if node.process is not None:
+                assert "Traceback" not in node.log(), node.log()
+    finally:
+        lab.stop()

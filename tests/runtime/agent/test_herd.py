@@ -1,0 +1,77 @@
+"""Many readers of one cold thing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from runtime.contract.units import MIB
+from tests.support.lab import Lab
+
+
+async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_degree_copies(
+    lab, origin
+):
+    data = random.Random(5).randbytes(3 * MIB)
+    (origin.folder / "hot.bin").write_bytes(data)
+    for number in range(12):
+        lab.add(f"n{number:02}")
+    degree = 4
+    lab.plan("cloud", datasets=(lab.dataset(origin.source),), degree=degree)
+    lab.start()
+    lab.until_ready()
+    origin.reset()
+    origin.fault("slow", path="hot.bin", bytes_per_second=3 * MIB)
+
+    bodies = await asyncio.gather(
+        *(lab.read_async(node, "train/hot.bin") for node in lab.nodes.values())
+    )
+
+    assert all(body == data for body in bodies)
+    assert origin.requests("hot.bin") == 1
+    owner = next(n for n in lab.nodes.values() if lab.count("origin_units", n))
+    counters = lab.report(owner).counters
+    assert counters["served_units"] <= degree
+    assert counters["served_unit_bytes"] <= degree * len(data)
+    assert counters["redirects_given"] == 11 - degree
+    assert lab.count("redirects_followed") == 11 - degree
+    assert lab.count("hedges") == 0
+
+
+async def test_64_readers_of_one_cold_file_cost_one_request_a_chunk(lab: Lab, origin):
+    data = random.Random(6).randbytes(17 * MIB)
+    (origin.folder / "cold.bin").write_bytes(data)
+    for number in range(4):
+        lab.add(f"n{number}")
+    lab.plan("cloud", datasets=(lab.dataset(origin.source),))
+    lab.start()
+    lab.until_ready()
+    origin.reset()
+    nodes = list(lab.nodes.values())
+
+    bodies = await asyncio.gather(
+        *(lab.read_async(nodes[number % 4], "train/cold.bin") for number in range(64))
+    )
+
+    assert all(body == data for body in bodies)
+    assert origin.requests("cold.bin") == 5
+
+
+async def test_a_client_that_hangs_up_midway_takes_nothing_from_the_others(lab: Lab, origin):
+    data = random.Random(7).randbytes(6 * MIB)
+    (origin.folder / "cold.bin").write_bytes(data)
+    node = lab.add("n0", domain=None)
+    lab.plan(None, datasets=(lab.dataset(origin.source),))
+    lab.start()
+    lab.until_ready()
+    origin.fault("slow", path="cold.bin", bytes_per_second=4 * MIB)
+
+    _, writer = await asyncio.open_unix_connection(node.socket)
+    writer.write(b"GET /team/images/train/cold.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+    await writer.drain()
+    other = asyncio.create_task(lab.read_async(node, "train/cold.bin"))
+    await asyncio.to_thread(lab.until, lambda: origin.requests("cold.bin") >= 1)
+    writer.close()
+
+    assert await other == data
+    assert origin.requests("cold.bin") == 2
