@@ -222,8 +222,13 @@ def _model_problems(model: type[BaseModel], data: Resource) -> Iterator[tuple[Pl
     try:
         model.model_validate(data)
     except ValidationError as error:
-        for item in error.errors(include_url=False):
-            yield item["loc"], _sentence(item)
+        found = error.errors(include_url=False)
+        for item in found:
+            place = item["loc"]
+            # A list counts as too short when its items are wrong: the cause is told, not that.
+            inner = any(other["loc"][: len(place)] == place != other["loc"] for other in found)
+            if not inner:
+                yield place, _sentence(item)
 
 
 def _unknown_fields(hint: Any, data: Any, place: Place) -> Iterator[tuple[Place, str]]:
@@ -264,7 +269,8 @@ def _sentence(error: Any) -> str:
     """Say one of pydantic's findings in our words."""
     place, context = error["loc"], error.get("ctx", {})
     where = _said(place) or "the object"
-    value = "" if _PRIVATE in place else f" {error['input']!r}"
+    shown = isinstance(error["input"], (str, int, float)) and _PRIVATE not in place
+    value = f" {error['input']!r}" if shown else ""
     match error["type"]:
         case "missing":
             return f"{where} is missing"
@@ -273,6 +279,8 @@ def _sentence(error: Any) -> str:
             return f"{where} is{value}; {said}"
         case "literal_error":
             return f"{where} is{value}; it must be {context['expected']}"
+        case "too_short":
+            return f"{where} is empty; it needs at least {context['min_length']}"
         case "value_error":
             return f"{where}: {context['error']}"
         case "string_type":

@@ -175,6 +175,8 @@ def _locate(catalog: Catalog, dataset: DatasetPlan, path: str, offset: int) -> d
     record = catalog.find(path)
     if record is None:
         raise UnknownName(f"{dataset.ref} has no file {path} in snapshot {catalog.meta.snapshot}")
+    if record.size == 0:
+        raise InvalidInput(f"{path} is empty, so it has no chunk; name a file that has bytes")
     if offset >= record.size:
         raise InvalidInput(
             f"OFFSET is {offset}, and {path} has {record.size} bytes; give one below that"

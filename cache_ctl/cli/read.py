@@ -107,7 +107,8 @@ def _documents(text: str, shown: str) -> Iterator[Any]:
         line = f" line {mark.line + 1}:" if mark is not None else ""
         raise InvalidInput(f"{shown}:{line} this is not YAML: {error.problem}") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise InvalidInput(f"{shown}: this is not YAML: {error}") from error
+        why = " ".join(str(error).split())
+        raise InvalidInput(f"{shown}: this is not YAML: {why}") from error
 
 
 def _flat(document: dict[str, Any], shown: str) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ import click
 from cache_ctl.errors import UnknownName, Unreadable
 from runtime.contract.codec import loads
 from runtime.contract.plan import Plan
+from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from runtime.contract.plan import DatasetPlan
@@ -60,33 +60,40 @@ class State:
                 f"{folder} has no plans; start a local cluster first, or name another one with "
                 "--state-dir"
             )
-        try:
-            return {file.stem: loads(Plan, file.read_bytes()) for file in files}
-        except OSError as error:
-            raise Unreadable(f"{error.filename} cannot be read: {error.strerror}") from error
+        return {file.stem: _plan(file) for file in files}
 
     def catalog(self, node: str, dataset: str) -> Path | None:
         """Return the catalog of the snapshot that a node follows, if it has one.
 
         Raises:
             Unreadable: the node's note of its snapshot cannot be read.
+            ConfigError: it is something else.
         """
+        from runtime.catalog.shelf import Head  # noqa: PLC0415  only chunks need it
+
         folder = self.root / "nodes" / node / "catalogs" / dataset.replace("/", "_")
-        current = folder / "current"
         try:
-            text = current.read_text(encoding="utf-8").strip()
-            snapshot = str(json.loads(text)["snapshot"]) if text.startswith("{") else text
+            head = Head.decode((folder / "current").read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError) as error:
-            raise Unreadable(f"{current} does not name a snapshot: {error}") from error
-        found = folder / f"{snapshot}.sqlite"
-        return found if snapshot and found.is_file() else None
+        except OSError as error:
+            raise Unreadable(f"{error.filename} cannot be read: {error.strerror}") from error
+        found = folder / f"{head.snapshot}.sqlite"
+        return found if found.is_file() else None
 
     def nodes(self) -> list[str]:
         """Return the names of the nodes that have a folder here."""
         folder = self.root / "nodes"
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _plan(file: Path) -> Plan:
+    try:
+        return loads(Plan, file.read_bytes())
+    except OSError as error:
+        raise Unreadable(f"{file} cannot be read: {error.strerror}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{file} is not a plan: {error}") from error
 
 
 def resolve_dataset(plans: dict[str, Plan], name: str) -> DatasetPlan:

@@ -152,9 +152,9 @@ def _live_table(title: str, rows: Sequence[LiveRow]) -> Table:
 
 
 def _final_table(outcome: Outcome) -> Table:
-    table = Table(title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.title = "MiB read by where they came from, and samples per second by epoch"
-    table.add_column("pool", vertical="top")
+    table.add_column("pool", no_wrap=True)
     for name in ("local\ntier", "peer", "origin", "line\nsaved"):
         table.add_column(name, justify="right")
     for epoch in range(outcome.epochs):

@@ -46,18 +46,6 @@ def _session(settings: ClientSettings) -> Session:
         return session
 
 
-def _raise_first(found: dict[str, bytes | Failure]) -> None:
-    for data in found.values():
-        if isinstance(data, Failure):
-            failure = data
-            try:
-                raise failure
-            finally:
-                # A failure refers to this frame: without the names there is no circle, and what
-                # the caller lets go of closes at once.
-                del failure, data, found
-
-
 def _restart_sessions() -> None:
     global _sessions_lock  # noqa: PLW0603 - a thread of the parent may hold the old one
     _sessions_lock = threading.Lock()
@@ -187,9 +175,10 @@ class CacheFileSystem(SnapshotNames):
             found = self._cat_files(self.expand_path(path, recursive=recursive))
         else:
             return self.cat_file(path, **options)
-        if on_error == "raise":
-            _raise_first(found)
-        if on_error == "omit":
+        failures = [data for data in found.values() if isinstance(data, Failure)]
+        if failures and on_error == "raise":
+            raise failures[0]
+        if failures and on_error == "omit":
             return {name: data for name, data in found.items() if isinstance(data, bytes)}
         return found
 

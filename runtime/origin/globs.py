@@ -39,7 +39,9 @@ def _compiled(glob: str) -> re.Pattern[str]:
         raise ConfigError(f"the glob {glob!r} cannot be read: {error}") from error
 
 
-_TOKEN = re.compile(r"(?P<folders>\*\*/)|(?P<all>\*\*)|(?P<star>\*)|(?P<one>\?)|(?P<set>\[.[^]]*\])")
+_TOKEN = re.compile(
+    r"(?P<folders>\*\*/)|(?P<all>\*\*)|(?P<star>\*)|(?P<one>\?)|(?P<set>\[.[^]]*\])"
+)
 
 
 def _translate(glob: str) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import html
 import json
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 import aiohttp
 from fsspec.implementations.http import HTTPFileSystem
 from yarl import URL
 
-from runtime.errors import ConfigError, NoSuchPath, OriginLied, OriginRefused, StaleVersion
+from runtime.errors import ConfigError, NoSuchPath, OriginLied, StaleVersion
 from runtime.origin import digest
-from runtime.origin.base import Found, Timeouts, shown
+from runtime.origin.base import Found, shown
 from runtime.origin.globs import selector
 from runtime.origin.ranges import Wanted, blocks, check_answer, session, status_error, translated
 from runtime.origin.resume import Retries, each
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from runtime.contract.plan import MountPlan, NetworkClass
+    from runtime.origin.base import Timeouts
 
 _OPTIONS: Final = {"manifest", "endpoint"}
 _SECRETS: Final = {"token", "username", "password"}
@@ -51,6 +52,7 @@ class HttpOrigin:
         parts = urlsplit(base)
         self._name = shown(base)
         self._query = f"?{parts.query}" if parts.query else ""
+        self._query_arguments = {"params": parse_qsl(parts.query)} if parts.query else {}
         self._base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + "/", "", ""))
         self._manifest = manifest
         self._selects = selects
@@ -199,6 +201,7 @@ class HttpOrigin:
             skip_instance_cache=True,
             use_listings_cache=False,
             get_client=our_session,
+            **self._query_arguments,
         )
         paths: set[str] = set()
         seen: set[str] = set()
@@ -221,11 +224,11 @@ class HttpOrigin:
         name = f"{self._name} {folder!r}"
         try:
             with translated(name):
-                links = await filesystem._ls_real(url + self._query, detail=False)  # noqa: SLF001 - the public call is for other threads
-        except FileNotFoundError as error:
-            if folder:
+                links = await _links_of(filesystem, url, name)
+        except NoSuchPath:
+            if folder:  # gone since its parent was read
                 return []
-            raise NoSuchPath(f"{self._name} does not exist at the origin") from error
+            raise
         paths = []
         for link in map(html.unescape, links):
             below = link.removeprefix(url).removeprefix("./")
@@ -233,6 +236,18 @@ class HttpOrigin:
                 continue
             paths.append(folder + unquote(below))
         return paths
+
+
+async def _links_of(filesystem: Any, url: str, name: str) -> list[str]:
+    try:
+        links: list[str] = await filesystem._ls_real(url, detail=False)  # noqa: SLF001 - the public call is for other threads
+    except FileNotFoundError as error:
+        raise NoSuchPath(f"{name} does not exist at the origin") from error
+    except aiohttp.ClientResponseError as error:
+        if not error.status:
+            raise
+        raise _of_listing(error.status, name) from None  # its text holds the whole URL
+    return links
 
 
 def _of_listing(status: int, name: str) -> Exception:
@@ -288,6 +303,3 @@ def _authorization(secret: Mapping[str, str]) -> dict[str, str]:
         login = aiohttp.BasicAuth(secret["username"], secret.get("password", ""))
         return {"Authorization": login.encode()}
     return {}
-
-
-__all__ = ["HttpOrigin", "OriginRefused", "parse_manifest"]

@@ -183,9 +183,8 @@ class Connection:
         self._service.loop.remove_reader(self._fd)
 
     def _unpause(self) -> None:
-        if not self._reading:
-            self._reading = True
-            self._service.loop.add_reader(self._fd, self._on_readable)
+        self._reading = True
+        self._service.loop.add_reader(self._fd, self._on_readable)
 
     def _wait(self, seconds: float) -> None:
         self.deadline = self._service.loop.time() + seconds
@@ -220,20 +219,25 @@ class Connection:
         began = self._in.partial
         found = self._in.next()
         if found is None:
-            if self._in.partial and not began:
-                self._wait(self._service.limits.request_seconds)
-            if self._in.awaits_continue and not self._continued:
-                self._continued = True
-                # A client that hears nothing sends its body after a while, or has gone.
-                with contextlib.suppress(OSError):
-                    self._sock.send(_CONTINUE)
+            self._await_rest(began=began)
             return None
         head, body = found
-        self._continued = False
-        self._last = self._last or not head.keep_alive
+        if not head.keep_alive:
+            self._last = True
         self._body_wanted = head.method != "HEAD"
         self._modern = head.modern
         return Request(head.method, head.target, head.headers, body, self.peer, self.peer_uid, self)
+
+    def _await_rest(self, *, began: bool) -> None:
+        """Start the request's time unless it ``began`` before; encourage a client that waits."""
+        if self._in.partial and not began:
+            self._continued = False
+            self._wait(self._service.limits.request_seconds)
+        if self._in.awaits_continue and not self._continued:
+            self._continued = True
+            # A client that hears nothing sends its body after a while, or has gone.
+            with contextlib.suppress(OSError):
+                self._sock.send(_CONTINUE)
 
     # Answers
 
@@ -297,7 +301,7 @@ class Connection:
             raise ValueError("open files were to leave by TCP; they only can by a Unix socket")
         length: int | None = None
         if answer.status not in _BODILESS:
-            length = sum([length_of(part) for part in answer.parts])
+            length = length_of(answer.parts)
             if answer.head_length is not None and not self._body_wanted:
                 length = answer.head_length
         connection = ""
@@ -382,7 +386,8 @@ class Connection:
             self._linger()
         else:
             self._wait(self._service.limits.idle_seconds)
-            self._unpause()
+            if not self._reading:
+                self._unpause()
             if self._in and not self._processing:
                 self._service.loop.call_soon(self._resume)
 
@@ -399,7 +404,8 @@ class Connection:
             self.close()
             return
         self._wait(self._service.limits.linger_seconds)
-        self._unpause()
+        if not self._reading:
+            self._unpause()
 
 
 def _current_task() -> asyncio.Task[object] | None:

@@ -17,6 +17,7 @@ END: Final = b"\r\n\r\n"
 
 _TEXT: Final = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
 """What may stand in a line; all else must be a line's end."""
+_METHODS: Final = frozenset({"GET", "HEAD", "POST"})
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VERSION: Final = re.compile(r"HTTP/\d\.\d")
 _MAX_LENGTH_DIGITS: Final = 18
@@ -80,10 +81,8 @@ def parse_head(head: bytes, known: Head | None = None) -> Head:
     Raises:
         BadRequest: 400, or 501 for a transfer coding, or 505 for another version of HTTP.
     """
-    first, _, block = head.partition(b"\r\n")
-    if first.translate(None, _TEXT):
-        raise BadRequest(400, "the request line contains a control character")
-    method, target, modern = _request_line(first.decode("latin-1"))
+    line, _, block = head.partition(b"\r\n")
+    method, target, modern = _request_line(line.decode("latin-1"))
     if known is not None and known.block == block and known.modern is modern:
         return Head(method, target, known.headers, known.length, known.keep_alive, modern, block)
     headers = _headers(block)
@@ -109,6 +108,8 @@ def check_beginning(part: bytes) -> None:
 
 
 def _request_line(line: str) -> tuple[str, str, bool]:
+    if not (line.isascii() and line.isprintable()):
+        raise BadRequest(400, "the request line contains a character that must be encoded")
     words = line.split(" ")
     if len(words) != 3:
         raise BadRequest(400, "the request line must be: method, target, HTTP/1.1")
@@ -117,13 +118,12 @@ def _request_line(line: str) -> tuple[str, str, bool]:
         if _VERSION.fullmatch(version):
             raise BadRequest(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         raise BadRequest(400, "the request line must end with HTTP/1.1")
-    if target[:7].lower() == "http://":
+    if target[:1] != "/":
+        if target[:7].lower() != "http://":
+            raise BadRequest(400, "the request's target must be a path")
         # A client that takes us for a proxy names the host in the target; Host says the same.
-        _, slash, path = target[7:].partition("/")
-        target = slash + path
-    if not target.startswith("/") or not target.isascii():
-        raise BadRequest(400, "the request's target must be a percent-encoded path")
-    if not _TOKEN.fullmatch(method):
+        target = "/" + target[7:].partition("/")[2]
+    if method not in _METHODS and not _TOKEN.fullmatch(method):
         raise BadRequest(400, "the request's method is not a word")
     return method, target, version == "HTTP/1.1"
 

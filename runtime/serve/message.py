@@ -134,8 +134,9 @@ Handler: TypeAlias = Callable[[Request], Answer | Awaitable[Answer]]
 hangs up."""
 
 
-def length_of(part: Part) -> int:
-    """Return a part's bytes."""
-    if isinstance(part, (bytes, memoryview)):
-        return len(part)
-    return part.length
+def length_of(parts: tuple[Part, ...]) -> int:
+    """Return the bytes of a body."""
+    total = 0
+    for part in parts:
+        total += len(part) if isinstance(part, (bytes, memoryview)) else part.length
+    return total

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.errors import NotCached
 from runtime.serve.descriptors import close_all, send_with_fds
-from runtime.serve.message import FileSpan, Part, Stream, length_of
+from runtime.serve.message import FileSpan, Part, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -134,10 +134,10 @@ class Outgoing:
                 part = self._parts[0]
                 if isinstance(part, Stream):
                     return Pump.STREAM, total
-                if length_of(part) <= SMALL:
+                if isinstance(part, FileSpan):
+                    sent = self._gather() if part.length <= SMALL else self._send_span(part)
+                elif len(part) <= SMALL:
                     sent = self._gather()
-                elif isinstance(part, FileSpan):
-                    sent = self._send_span(part)
                 else:
                     self._block = memoryview(part)
                     self._parts.popleft()

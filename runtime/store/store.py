@@ -214,10 +214,6 @@ class Store:
                     recover.attach_pack(self._room, blob, whole)
             return blob
 
-    def datasets(self) -> tuple[str, ...]:
-        """Return the Datasets of which anything is known here."""
-        return tuple(self._keys)
-
     def find(self, key: str) -> Blob | None:
         """Return the blob with this key; None for a pack not asked for since the store opened."""
         return self._blobs.get(key)

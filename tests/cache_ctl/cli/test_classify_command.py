@@ -6,6 +6,7 @@ import json
 
 import pytest
 import yaml
+
 from tests.support.clusters import CLASS, fleet, node
 from tests.support.command import FLEET, cachectl
 
@@ -116,7 +117,9 @@ def test_a_missing_file_is_one_sentence(tmp_path):
     done = cachectl("classify", "-f", tmp_path / "no.yaml")
 
     assert done.returncode == 1
-    assert done.stderr == f"cachectl: {tmp_path}/no.yaml cannot be read: No such file or directory\n"
+    assert (
+        done.stderr == f"cachectl: {tmp_path}/no.yaml cannot be read: No such file or directory\n"
+    )
 
 
 def test_a_file_that_is_no_text_is_one_sentence(tmp_path):

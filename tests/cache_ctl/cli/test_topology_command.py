@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 import yaml
+
 from tests.support.clusters import fleet, network_topology
 from tests.support.command import FLEET, cachectl
 

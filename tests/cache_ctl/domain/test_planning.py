@@ -41,9 +41,7 @@ def planned(objects, **fields):
 def test_there_is_a_plan_for_every_domain_and_for_every_class_of_the_rest():
     plans = planned(MIXED).plans
 
-    found = {
-        name: (p.mode, p.network_class, p.domain, len(p.members)) for name, p in plans.items()
-    }
+    found = {name: (p.mode, p.network_class, p.domain, len(p.members)) for name, p in plans.items()}
     assert found == {
         NAME("cloud"): ("Distributed", "Cloud", "cloud", 3),
         NAME("pool.p"): ("Distributed", "Dedicated", "pool:p", 3),

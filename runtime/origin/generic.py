@@ -1,0 +1,166 @@
+"""Origins on any other file system that fsspec knows; ``file://`` for one.
+
+These file systems cannot be asked for a version. The version is compared before a read opens the
+file and again before it yields the last block, so bytes of two versions never pass for one. A file
+that is overwritten within one tick of its clock cannot be told apart from what it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from runtime.errors import (
+    CacheError,
+    ConfigError,
+    NoSuchPath,
+    OriginLied,
+    OriginRefused,
+    OriginUnavailable,
+    StaleVersion,
+)
+from runtime.origin.base import BLOCK, Found, shown
+from runtime.origin.globs import selector
+from runtime.origin.resume import Interrupted, Retries
+from runtime.origin.version import from_etag
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from typing import Self
+
+    from runtime.contract.plan import MountPlan
+    from runtime.origin.base import Timeouts
+
+_ETAGS = ("ETag", "etag", "e_tag")
+_TIMES = ("mtime", "LastModified", "last_modified", "modified", "updated", "created")
+
+
+class GenericOrigin:
+    """Files below an fsspec URL; the mount's options and secret go to its file system."""
+
+    def __init__(
+        self,
+        source: str,
+        filesystem: Any,
+        root: str,
+        *,
+        selects: Callable[[str], bool],
+        timeouts: Timeouts,
+    ) -> None:
+        self._name = shown(source)
+        self._filesystem = filesystem
+        self._root = root.rstrip("/")
+        self._selects = selects
+        self._timeouts = timeouts
+        self._retries = Retries(timeouts)
+
+    @classmethod
+    def open(cls, mount: MountPlan, secret: Mapping[str, str], *, timeouts: Timeouts) -> Self:
+        """Return the origin of a mount, see ``base.open_origin``."""
+        options: dict[str, Any] = {**mount.options, **secret, "use_listings_cache": False}
+        try:
+            protocol = fsspec.core.split_protocol(mount.source)[0] or "file"
+            if fsspec.get_filesystem_class(protocol).async_impl:
+                options |= {"asynchronous": True, "skip_instance_cache": True}
+            filesystem, root = url_to_fs(mount.source, **options)
+        except (ValueError, ImportError, TypeError, OSError) as error:
+            # The error's text may repeat options, and with them the secret.
+            raise ConfigError(
+                f"the mount {mount.name!r} has the source {shown(mount.source)!r}, which fsspec "
+                f"cannot open ({type(error).__name__}); check its scheme, its options and that "
+                "the package for it is installed"
+            ) from None
+        selects = selector(mount.include, mount.exclude)
+        return cls(mount.source, filesystem, root, selects=selects, timeouts=timeouts)
+
+    async def close(self) -> None:
+        """Close the file system's session, if it keeps one that it lets us close."""
+        session = getattr(self._filesystem, "_session", None)
+        if self._filesystem.async_impl and hasattr(session, "close"):
+            await session.close()
+
+    async def list(self) -> list[Found]:
+        """Return all files that the mount includes, see ``base.Origin.list``."""
+        told = await self._retries.call(self._told)
+        found = []
+        for place, info in told.items():
+            path = place.removeprefix(self._root).lstrip("/")
+            if info.get("type") == "file" and path and self._selects(path):
+                found.append(Found(path, info["size"], self._version(path, info)))
+        return sorted(found)
+
+    async def _told(self) -> dict[str, Any]:
+        async def tell() -> dict[str, Any]:
+            if not await self._run("exists", self._root):
+                raise NoSuchPath(f"{self._name} does not exist at the origin")
+            told: dict[str, Any] = await self._run("find", self._root, detail=True)
+            return told
+
+        return await self._translated(tell(), self._name)
+
+    def read(
+        self, path: str, *, size: int, version: str, start: int, stop: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield a range of a version, see ``base.Origin.read``."""
+        place, name = f"{self._root}/{path}", f"{self._name} {path!r}"
+
+        async def check() -> None:
+            info = await self._translated(self._run("info", place), name)
+            if (info.get("size"), self._version(path, info)) != (size, version):
+                raise StaleVersion(f"{name}: the file changed since the snapshot was taken")
+
+        async def attempt(first: int, last: int) -> AsyncGenerator[bytes, None]:
+            await check()
+            while first < last:
+                until = min(last, first + BLOCK)
+                call = self._run("cat_file", place, start=first, end=until)
+                block: bytes = await self._translated(call, name)
+                if len(block) != until - first:
+                    await check()
+                    raise OriginLied(f"{name}: {len(block)} bytes came for {until - first}")
+                first = until
+                if first == last:
+                    await check()
+                yield block
+
+        return self._retries.read(attempt, start, stop)
+
+    def _version(self, path: str, info: Mapping[str, Any]) -> str:
+        for key in _ETAGS:
+            if info.get(key):
+                return from_etag(str(info[key]))
+        for key in _TIMES:
+            if info.get(key) is not None:
+                parts = [str(info[key]), str(info.get("size"))]
+                return "-".join([*parts, str(info["ino"])] if "ino" in info else parts)
+        raise ConfigError(
+            f"{self._name} {path!r}: the file system tells neither an etag nor a time of change, "
+            "so that versions could not be told apart"
+        )
+
+    async def _run(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if self._filesystem.async_impl:
+            return await getattr(self._filesystem, f"_{method}")(*arguments, **options)
+        return await asyncio.to_thread(getattr(self._filesystem, method), *arguments, **options)
+
+    async def _translated(self, call: Awaitable[Any], name: str) -> Any:
+        """Await a call to the file system, within the time that an answer may take."""
+        try:
+            async with asyncio.timeout(self._timeouts.stall_seconds):
+                return await call
+        except CacheError:
+            raise
+        except FileNotFoundError as error:
+            raise StaleVersion(f"{name}: the file is gone from the origin") from error
+        except PermissionError as error:
+            raise OriginRefused(
+                f"{name}: the origin refuses access; check its mode or the mount's secret"
+            ) from error
+        except TimeoutError as error:
+            raise OriginUnavailable(f"{name}: the origin does not answer in time") from error
+        except Exception as error:  # each file system has errors of its own
+            gone = OriginUnavailable(f"{name}: the origin failed: {type(error).__name__}")
+            raise Interrupted(gone) from error

@@ -1,0 +1,217 @@
+"""Origins in Alibaba Cloud OSS, listed and signed through ossfs and aiooss2.
+
+Reads go out as the libraries sign them, but their answers are held to the same checks as any
+other's: ossfs itself neither asks for a version nor looks at the range that comes back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from aiooss2.http import AioResponse, AioSession
+from oss2.exceptions import OssError
+from ossfs import AioOSSFileSystem
+from yarl import URL
+
+from runtime.errors import ConfigError, NoSuchPath, OriginUnavailable, StaleVersion
+from runtime.origin import digest
+from runtime.origin.base import Found, shown
+from runtime.origin.globs import selector
+from runtime.origin.ranges import Wanted, blocks, check_answer, session, status_error, translated
+from runtime.origin.resume import Interrupted, Retries
+from runtime.origin.version import conditions, from_etag
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from typing import Self
+
+    import aiohttp
+
+    from runtime.contract.plan import MountPlan, NetworkClass
+    from runtime.origin.base import Timeouts
+
+_OPTIONS: Final = {"endpoint", "etagDigest"}
+_SECRETS: Final = {"key", "secret", "token"}
+_PAGE: Final = 1000
+_PUT_AT_ONCE: Final = "Normal"
+"""The type of objects that were put in one request: their etag is their md5."""
+
+
+class _Session(AioSession):
+    """The library's session, with our connections and patience instead of one total timeout."""
+
+    def __init__(self, timeouts: Timeouts, source_address: str | None) -> None:
+        super().__init__(timeouts.connections)
+        self._timeouts = timeouts
+        self._source_address = source_address
+        self.session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self.session = session(self._timeouts, self._source_address)
+        return self
+
+    async def do_request(self, req: Any, timeout: int | None = None) -> AioResponse:  # noqa: ARG002, ASYNC109 - the library's signature
+        assert self.session is not None
+        answer = await self.session.request(
+            req.method,
+            URL(req.url, encoded=True),
+            data=req.data,
+            params=req.params,
+            headers=req.headers,
+        )
+        return AioResponse(answer)
+
+    async def close(self) -> None:
+        if self.session is not None:
+            await self.session.close()
+
+
+class OssOrigin:
+    """Objects below ``oss://bucket/prefix``.
+
+    Options: ``endpoint``; ``etagDigest: none`` where etags of simple objects are not their md5.
+    Secret: ``key``, ``secret`` and, for temporary credentials, ``token``; none is anonymous.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        filesystem: Any,
+        *,
+        selects: Callable[[str], bool],
+        digests: bool,
+        timeouts: Timeouts,
+    ) -> None:
+        parts = urlsplit(source)
+        self._name = shown(source)
+        self._bucket = parts.netloc
+        prefix = parts.path.strip("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._filesystem = filesystem
+        self._selects = selects
+        self._digests = digests
+        self._timeouts = timeouts
+        self._retries = Retries(timeouts)
+
+    @classmethod
+    def open(
+        cls,
+        mount: MountPlan,
+        network_class: NetworkClass,
+        secret: Mapping[str, str],
+        *,
+        timeouts: Timeouts,
+        source_address: str | None,
+    ) -> Self:
+        """Return the origin of a mount, see ``base.open_origin``."""
+        if unknown := sorted(mount.options.keys() - _OPTIONS):
+            raise ConfigError(
+                f"the mount {mount.name!r} has the option {unknown[0]!r}, which OSS sources do "
+                f"not know; they know {', '.join(sorted(_OPTIONS))}"
+            )
+        if unknown := sorted(secret.keys() - _SECRETS):
+            raise ConfigError(
+                f"the secret of the mount {mount.name!r} has the key {unknown[0]!r}; OSS sources "
+                "take key, secret and token"
+            )
+        endpoint = mount.endpoints.for_class(network_class) or mount.options.get("endpoint", "")
+        if not endpoint:
+            raise ConfigError(
+                f"the mount {mount.name!r} names no endpoint for {network_class} nodes; set "
+                f"endpoints.{network_class.lower()} or options.endpoint"
+            )
+        if not urlsplit(mount.source).netloc:
+            raise ConfigError(f"the mount {mount.name!r} has a source without a bucket")
+        filesystem = AioOSSFileSystem(
+            endpoint=endpoint,
+            asynchronous=True,
+            skip_instance_cache=True,
+            use_listings_cache=False,
+            **secret,
+        )
+        filesystem._session = _Session(timeouts, source_address)  # noqa: SLF001 - the only way to give it ours
+        return cls(
+            mount.source,
+            filesystem,
+            selects=selector(mount.include, mount.exclude),
+            digests=mount.options.get("etagDigest") != "none",
+            timeouts=timeouts,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._filesystem._session.close()  # noqa: SLF001 - ours
+
+    async def list(self) -> list[Found]:
+        """Return all objects that the mount includes, see ``base.Origin.list``."""
+        found: list[Found] = []
+        marker = ""
+        while True:
+            page = await self._retries.call(lambda at=marker: self._page(at))  # type: ignore[misc] # an argument with a default
+            for item in page.object_list:
+                path = item.key.removeprefix(self._prefix)
+                if path and not path.endswith("/") and self._selects(path):
+                    found.append(self._found(path, item))
+            if not page.is_truncated:
+                return sorted(found)
+            marker = page.next_marker
+
+    async def _page(self, marker: str) -> Any:
+        with _translated(self._name, listing=True):
+            bucket = await self._open_bucket()
+            return await bucket.list_objects(prefix=self._prefix, marker=marker, max_keys=_PAGE)
+
+    def _found(self, path: str, item: Any) -> Found:
+        etag = from_etag(item.etag)
+        simple = self._digests and item.type == _PUT_AT_ONCE
+        return Found(path, item.size, etag, digest.from_etag(etag) if simple else "")
+
+    def read(
+        self, path: str, *, size: int, version: str, start: int, stop: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield a range of a version, see ``base.Origin.read``."""
+        name = f"{self._name} {path!r}"
+
+        async def attempt(first: int, last: int) -> AsyncGenerator[bytes, None]:
+            wanted = Wanted(name, size, version, first, last)
+            with _translated(name):
+                bucket = await self._open_bucket()
+                result = await bucket.get_object(
+                    self._prefix + path,
+                    byte_range=(first, last - 1),
+                    headers={"Accept-Encoding": "identity", **conditions(version)},
+                )
+            answer: aiohttp.ClientResponse = result.resp.response
+            async with answer:
+                check_answer(answer, wanted)
+                async for block in blocks(answer, wanted, self._timeouts):
+                    yield block
+
+        return self._retries.read(attempt, start, stop)
+
+    async def _open_bucket(self) -> Any:
+        await self._filesystem.set_session()
+        return self._filesystem._get_bucket(self._bucket)  # noqa: SLF001 - ossfs has no public call for it
+
+
+@contextlib.contextmanager
+def _translated(name: str, *, listing: bool = False) -> Iterator[None]:
+    """Turn what the OSS client raises into our errors."""
+    try:
+        with translated(name):
+            yield
+    except OssError as error:
+        # Their text repeats headers and body of the answer, so it stays out of ours.
+        if not isinstance(error.status, int) or error.status < 300:
+            gone = OriginUnavailable(
+                f"{name}: the origin cannot be reached: {type(error).__name__}"
+            )
+            raise Interrupted(gone) from None
+        meaning = status_error(error.status, name)
+        if listing and isinstance(meaning, StaleVersion):
+            raise NoSuchPath(
+                f"{name} does not exist at the origin: it answers {error.status}"
+            ) from None
+        raise meaning from None
