@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "classify": ("cache_ctl.cli.classify", "Tell each node's network class, and why."),
-    "demo": ("cache_ctl.cli.demo", "Run a small edge cluster here and check every byte."),
-    "explain": ("cache_ctl.cli.explain", "Tell why a node, a dataset or a chunk is as it is."),
-    "topology": ("cache_ctl.cli.topology", "Show the domains, their graphs and their routes."),
+    "cat": ("cache_ctl.cli.files:cat", "Write files of a dataset to standard output."),
+    "classify": ("cache_ctl.cli.classify:command", "Tell each node's network class, and why."),
+    "cp": ("cache_ctl.cli.files:cp", "Copy files of a dataset to this machine."),
+    "demo": ("cache_ctl.cli.demo:command", "Run a small edge cluster here and check every byte."),
+    "du": ("cache_ctl.cli.files:du", "Sum the sizes of a dataset's files."),
+    "explain": ("cache_ctl.cli.explain:command", "Tell why a node, a dataset or a chunk is so."),
+    "ls": ("cache_ctl.cli.files:ls", "List files of a dataset."),
+    "topology": ("cache_ctl.cli.topology:command", "Show domains, their graphs and routes."),
 }
-"""The module of each command, which calls its click command ``command``, and its line of help."""
+"""Where each command is, as ``module:name``, and its line of help."""
 
 
 class LazyGroup(click.Group):
@@ -39,7 +43,8 @@ class LazyGroup(click.Group):
         """Return the command, importing its module."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
-        return cast("click.Command", importlib.import_module(COMMANDS[cmd_name][0]).command)
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        return cast("click.Command", getattr(importlib.import_module(module), name))
 
     def format_commands(
         self,

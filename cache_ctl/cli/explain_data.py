@@ -87,12 +87,16 @@ def print_dataset(dataset: DatasetPlan, rows: list[dict[str, Any]]) -> None:
             click.echo(f"  no peers; {_LOCAL_ONLY_POLICIES[row['localOnlyPolicy']]}")
             continue
         click.echo(
-            f"  keeps {row['copies']} copy of each chunk in the domain; the snapshot is "
+            f"  keeps {_copies(row['copies'])} of each chunk in the domain; the snapshot is "
             f"taken by {row['snapshotTakenBy']}"
         )
         for node, share in row["shares"].items():
             owned = f"owns {share:6.1%} of the chunks" if share else "only reads"
             click.echo(f"  {node}: {owned}")
+
+
+def _copies(count: int) -> str:
+    return "one copy" if count == 1 else f"{count} copies"
 
 
 def chunk_document(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from cache_ctl.demo.stage import (
 )
 from cache_ctl.demo.watch import Rates, fetched_by, frame, node_figures, placings
 from cache_ctl.local.world import LocalWorld
+from runtime.contract import codec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -122,6 +124,7 @@ async def _act(demo: _Demo, files: DemoFiles, folder: Path, began: float) -> Out
         say(f"The prewarm is complete after {warm - began:.1f} s.")
         seconds = await _read(demo)
         figures = await _settled(demo)
+    _keep_reports(world, folder / "reports")
     return Outcome(
         files=len(demo.samples),
         bytes=demo.size,
@@ -134,6 +137,13 @@ async def _act(demo: _Demo, files: DemoFiles, folder: Path, began: float) -> Out
         reading_seconds=seconds,
         wall_seconds=time.monotonic() - began,
     )
+
+
+def _keep_reports(world: LocalWorld, folder: Path) -> None:
+    """Keep what every agent said at the end, for whoever wants to know more."""
+    folder.mkdir()
+    for node, report in world.reports.items():
+        (folder / f"{node}.json").write_text(json.dumps(codec.to_json(report), indent=2))
 
 
 async def _apply(world: LocalWorld, files: DemoFiles) -> list[str]:

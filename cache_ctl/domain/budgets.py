@@ -34,7 +34,7 @@ class Budgets:
         self._behind = self._alone.copy()
         for domain in topology.domains:
             if domain.network_class == "Dedicated":
-                self._behind[_line_name(domain.name)] += len(domain.members)
+                self._behind[routes.line_name(domain.name)] += len(domain.members)
 
     def of_domain(self, domain: Domain) -> int:
         """Return what a whole domain may draw.
@@ -48,7 +48,7 @@ class Budgets:
             case "Basic":
                 return self._facts.runtime.basic_bytes_per_second
             case "Dedicated":
-                return self._part(_line_name(domain.name), len(domain.members))
+                return self._part(routes.line_name(domain.name), len(domain.members))
 
     def of_local_node(self, network_class: NetworkClass) -> int:
         """Return what each LocalOnly node of a class may draw.
@@ -70,8 +70,3 @@ class Budgets:
         budget = min(allowed, carried) if allowed and carried else allowed or carried
         # A budget is never rounded down to 0, which would be unlimited.
         return max(1, budget * heads // self._behind[line]) if budget else 0
-
-
-def _line_name(domain: str) -> str:
-    """Return the line of a domain: the parts of a pool that gateways split share the pool's."""
-    return domain.partition("/")[0] if domain.startswith(POOL_PREFIX) else domain

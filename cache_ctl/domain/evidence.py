@@ -70,16 +70,16 @@ class Evidence:
             (pool.kind, pool.name): pool for pool in cluster.pools
         }
         self._by_member: dict[str, list[PoolFacts]] = defaultdict(list)
-        self._selecting: list[PoolFacts] = []
-        self._units: dict[str, PoolFacts] = {}
+        # By one of the labels that each selects, so that a node looks at few of them.
+        self._by_label: dict[tuple[str, str], list[PoolFacts]] = defaultdict(list)
         for pool in sorted(self._pools.values(), key=lambda pool: (pool.kind, pool.name)):
             if pool.kind in ("NodeGroup", "NodeUnit", "Gateway"):
                 for name in pool.members:
                     self._by_member[name].append(pool)
             if pool.kind in ("NodeGroup", "NodeUnit") and pool.selector:
-                self._selecting.append(pool)
+                self._by_label[min(pool.selector.items())].append(pool)
             if pool.kind == "NodeUnit":
-                self._units[pool.name] = pool
+                self._by_label[pool.name, marks.SUPEREDGE_UNIT_VALUE].append(pool)
 
     def kind_state(self, kind: PoolKind) -> KindState:
         """Tell whether objects of this kind could be read."""
@@ -110,15 +110,14 @@ class Evidence:
         for pool in self._by_member.get(node.name, ()):
             if pool.kind != "Gateway":
                 found[pool.kind, pool.name] = pool
-        for pool in self._selecting:
-            if all(node.labels.get(key) == value for key, value in pool.selector.items()):
-                found[pool.kind, pool.name] = pool
+        for pair in node.labels.items():
+            for pool in self._by_label.get(pair, ()):
+                named = pair == (pool.name, marks.SUPEREDGE_UNIT_VALUE)
+                if named or pool.selector.items() <= node.labels.items():
+                    found[pool.kind, pool.name] = pool
         group = self._pools.get(("NodeGroup", node.labels.get(marks.KUBEEDGE_GROUP, "")))
         if group is not None:
             found[group.kind, group.name] = group
-        for name, unit in self._units.items():
-            if node.labels.get(name) == marks.SUPEREDGE_UNIT_VALUE:
-                found[unit.kind, name] = unit
         return tuple(found[key] for key in sorted(found))
 
     def gateways(self, node: NodeFacts) -> tuple[str, ...]:

@@ -44,9 +44,10 @@ def cluster_facts(
     ``kinds`` tells which pool kinds the API server serves; left out, those that occur.
 
     Raises:
-        InvalidInput: a field has the wrong type, or two Nodes have one name.
+        InvalidInput: a field has the wrong type, or two Nodes have one name or one uid.
     """
     nodes: dict[str, NodeFacts] = {}
+    names: dict[str, str] = {}
     pools: list[PoolFacts] = []
     rules = TopologyRules()
     for raw in objects:
@@ -55,6 +56,11 @@ def cluster_facts(
             node = node_facts(raw)
             if nodes.setdefault(node.name, node) != node:
                 raise InvalidInput(f"two different Nodes are named {node.name}; remove one of them")
+            other = names.setdefault(node.uid, node.name)
+            if other != node.name:
+                raise InvalidInput(
+                    f"the Nodes {other} and {node.name} have one uid, {node.uid}; correct one"
+                )
         elif POOL_GROUPS.get(cast("PoolKind", kind)) == group:
             pools.append(pool_facts(raw))
         elif kind == "NetworkTopology" and group == GROUP:

@@ -57,7 +57,6 @@ def plan(settled: Iterable[Classification], facts: PlanningFacts) -> Planned:
         InvariantBroken: a plan would link what may not be linked.
     """
     runtime = facts.runtime
-    degree_for(0, runtime.topology.degree)
     agents = {agent.uid: agent for agent in runtime.agents}
     placed = [_without_absent(item, facts.absent) for item in settled if item.uid in agents]
     weights = {agent.uid: weight_of(agent, runtime) for agent in agents.values()}
@@ -68,11 +67,28 @@ def plan(settled: Iterable[Classification], facts: PlanningFacts) -> Planned:
         owners={uid for uid, weight in weights.items() if weight > 0},
     )
     check(topology, placed)
+    drafts, followed = _drafts(topology, facts, agents, weights)
+    generation = max([facts.floor, *(old.generation for old in facts.previous.values())])
+    plans = {
+        name: _with_generation(draft, facts.previous.get(name), generation)
+        for name, draft in sorted(drafts.items())
+    }
+    highest = max([generation, *(new.generation for new in plans.values())])
+    return Planned(plans, dict(sorted(followed.items())), topology, highest)
+
+
+def _drafts(
+    topology: Topology,
+    facts: PlanningFacts,
+    agents: Mapping[str, AgentFacts],
+    weights: Mapping[str, float],
+) -> tuple[dict[str, Plan], dict[str, str]]:
+    """Return the plans without their generations, and which one each node follows."""
     budgets = Budgets(topology, facts)
     drafts: dict[str, Plan] = {}
     followed: dict[str, str] = {}
     for domain in topology.domains:
-        name = naming.plan_name(runtime.ref, domain.name)
+        name = naming.plan_name(facts.runtime.ref, domain.name)
         if name in drafts:
             raise InvariantBroken(f"two domains have the plan name {name}; rename one of them")
         base = _base(facts, domain.network_class, domain.name)
@@ -87,20 +103,14 @@ def plan(settled: Iterable[Classification], facts: PlanningFacts) -> Planned:
         )
         followed |= {member.uid: name for member in domain.members}
     for network_class in sorted({item.network_class for item in topology.local_only}):
-        name = naming.local_plan_name(runtime.ref, network_class)
+        name = naming.local_plan_name(facts.runtime.ref, network_class)
         base = _base(facts, network_class, None)
         rate = budgets.of_local_node(network_class)
         drafts[name] = replace(base, line_bytes_per_second=rate)
         followed |= {
             item.uid: name for item in topology.local_only if item.network_class == network_class
         }
-    generation = max([facts.floor, *(old.generation for old in facts.previous.values())])
-    plans = {
-        name: _with_generation(draft, facts.previous.get(name), generation)
-        for name, draft in sorted(drafts.items())
-    }
-    highest = max([generation, *(new.generation for new in plans.values())])
-    return Planned(plans, dict(sorted(followed.items())), topology, highest)
+    return drafts, followed
 
 
 def weight_of(agent: AgentFacts, runtime: RuntimeFacts) -> float:

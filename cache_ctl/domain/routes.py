@@ -128,6 +128,11 @@ def unused_rules(domains: Sequence[Domain], rules: Sequence[LinkRule]) -> tuple[
     return tuple(rule for rule in rules if not {rule.source, rule.target} <= known)
 
 
+def line_name(domain: str) -> str:
+    """Return the line of a domain: the parts of a pool that gateways split share the pool's."""
+    return domain.partition("/")[0] if domain.startswith(POOL_PREFIX) else domain
+
+
 def _link(domain: Domain, cloud: Domain | None, cost: float, rules: Sequence[LinkRule]) -> Link:
     here = _names(domain.name, is_cloud=domain.network_class == "Cloud")
     there = {ORIGIN} if cloud is None else _names(cloud.name, is_cloud=True)
@@ -141,7 +146,8 @@ def _link(domain: Domain, cloud: Domain | None, cost: float, rules: Sequence[Lin
 
 def _names(domain: str, *, is_cloud: bool) -> set[str]:
     """Return the names by which rules may call a domain."""
-    names = {domain, domain.removeprefix(POOL_PREFIX)}
+    line = line_name(domain)
+    names = {domain, line, line.removeprefix(POOL_PREFIX)}
     return names | {CLOUD} if is_cloud else names
 
 

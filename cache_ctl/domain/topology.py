@@ -149,6 +149,7 @@ def build_topology(
         InvalidDegree: the degree is odd, or below two.
         InvariantBroken: a domain has nodes of two classes.
     """
+    degree_for(0, degree)
     facts = {node.uid: node for node in nodes}
     grouped: dict[str, list[Classification]] = defaultdict(list)
     local = []

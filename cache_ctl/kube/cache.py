@@ -7,7 +7,6 @@ leaves no ghost. Reading it costs no request; it may be a moment behind the clus
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +23,11 @@ Listener = Callable[[Kind, Resource | None, Resource | None], None]
 
 
 class ObjectCache:
-    """Objects by kind. What it returns is a copy."""
+    """Objects by kind.
+
+    What it returns is what it holds, and not to be changed: a pass looks at every node, and copies
+    would cost it more than all else.
+    """
 
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[tuple[str, str], Resource]] = {}
@@ -76,12 +79,12 @@ class ObjectCache:
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Resource | None:
         """Return an object, or None where there is none."""
-        return copy.deepcopy(self._objects.get(kind, {}).get((namespace, name)))
+        return self._objects.get(kind, {}).get((namespace, name))
 
     def list(self, kind: Kind, *, namespace: str = "") -> Objects:
         """Return the objects of a kind by namespace and name."""
         return [
-            copy.deepcopy(body)
+            body
             for (space, _), body in sorted(self._objects.get(kind, {}).items())
             if namespace in ("", space)
         ]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 STOP_SECONDS: Final = 5.0
 """For an agent to close its store and leave, before it is killed."""
+_LAST_BYTES: Final = 2048
 STEADY_SECONDS: Final = 10.0
 """An agent that has lived this long has started well: its next death is a new story."""
 
@@ -63,13 +65,8 @@ class AgentProcess:
         self._restarts = restarts
         self._process: asyncio.subprocess.Process | None = None
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {name}")
-        self.starts = 0
-
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs."""
-        running = self._process is not None and self._process.returncode is None
-        return self._process.pid if self._process is not None and running else None
+        self.last_words = ""
+        """The last line that it wrote before it ended by itself; often the reason."""
 
     async def _keep(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -81,20 +78,21 @@ class AgentProcess:
                 code: int | str = await process.wait()
             except OSError as error:
                 code = f"{error}"
+            self.last_words = _last_line(self._log_file)
             deaths = 1 if clock() - started >= STEADY_SECONDS else deaths + 1
             wait = self._restarts.wait(deaths)
             _log.warning(
-                "agent of %s ended (%s), starting it again in %.1f s; see %s",
+                "agent of %s ended (%s), starting it again in %.1f s: %s; see %s",
                 self._name,
                 code,
                 wait,
+                self.last_words or "it wrote nothing",
                 self._log_file,
             )
             await asyncio.sleep(wait)
 
     async def _start(self) -> asyncio.subprocess.Process:
         self._socket.unlink(missing_ok=True)
-        self.starts += 1
         with self._log_file.open("ab") as output:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -124,6 +122,18 @@ class AgentProcess:
                 _signal(process.pid, signal.SIGKILL)
                 await process.wait()
         self._socket.unlink(missing_ok=True)
+
+
+def _last_line(log: Path) -> str:
+    """Return the end of a log, without the process id that changes with each start."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    found = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return re.sub(r"^agent \d+: ", "", found)
 
 
 def _signal(group: int, number: signal.Signals) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -77,7 +76,7 @@ def _plain(body: Resource) -> Resource:
     """Return an object without what only a server can give, so that it can be applied again."""
     metadata = dict(body["metadata"])
     metadata.pop("resourceVersion", None)
-    return copy.deepcopy({**body, "metadata": metadata})
+    return {**body, "metadata": metadata}
 
 
 def recorded_plans(layout: StateDir) -> Iterator[Resource]:

@@ -88,12 +88,6 @@ class Supervisor:
         """The latest report of each agent that answers, by node name."""
         return dict(self._reports)
 
-    @property
-    def pids(self) -> Mapping[str, int]:
-        """The process ids of the agents that run, by node name."""
-        found = {node: running.process.pid for node, running in self._running.items()}
-        return {node: pid for node, pid in found.items() if pid is not None}
-
     def subscribe(self, listener: Callable[[], object]) -> None:
         """Call the listener after every report."""
         self._listeners.append(listener)
@@ -129,8 +123,8 @@ class Supervisor:
             self._wake.clear()
             try:
                 await self._sync()
-            except OSError as error:
-                _log.warning("cannot write the agents' files: %s", error)
+            except Exception as error:  # noqa: BLE001  an error ends a pass, never the loop
+                _log.warning("cannot bring the agents up to date: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 await self._wake.wait()
@@ -175,7 +169,7 @@ class Supervisor:
         )
 
         async def heard(report: NodeReport | None) -> None:
-            await self._heard(node, spec.worker, report)
+            await self._heard(node, spec.worker, report, process.last_words)
 
         follower = asyncio.create_task(follow(socket, heard), name=f"reports of {node}")
         self._running[node] = _Running(spec, process, follower)
@@ -185,7 +179,9 @@ class Supervisor:
         del self._running[node]
         self._reports.pop(node, None)
 
-    async def _heard(self, node: str, worker: tuple[str, str], report: NodeReport | None) -> None:
+    async def _heard(
+        self, node: str, worker: tuple[str, str], report: NodeReport | None, last_words: str
+    ) -> None:
         namespace, name = worker
         if report is None:
             self._reports.pop(node, None)
@@ -193,14 +189,17 @@ class Supervisor:
             self._reports[node] = report
         body = self._cache.get(kinds.CACHE_WORKER, name, namespace)
         if body is not None:
-            await self._write_status(body, report)
+            await self._write_status(body, report, last_words)
         for listener in self._listeners:
             listener()
 
-    async def _write_status(self, body: Resource, report: NodeReport | None) -> None:
-        """Write what is new. Of an agent that does not answer, the last word is kept."""
+    async def _write_status(
+        self, body: Resource, report: NodeReport | None, last_words: str
+    ) -> None:
+        """Write what is new. Of an agent that does not answer, what it said before is kept."""
         before: dict[str, Any] = body.get("status") or {}
-        status = status_of(report) if report is not None else {**before, "ready": False}
+        silent = {**before, "ready": False, "message": last_words}
+        status = status_of(report) if report is not None else silent
         if status == before:
             return
         try:

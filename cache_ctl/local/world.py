@@ -3,7 +3,7 @@
 ::
 
     async with LocalWorld(state_dir) as world:
-        await world.apply(load_files(paths).objects)
+        await world.apply(load_files(paths).required())
         await world.until(
             lambda w: w.is_true(CACHE_PREWARM, "warm", "default", condition="Complete"),
             seconds=30, what="the prewarm to complete",
@@ -94,6 +94,7 @@ class LocalWorld:
         self._changed = asyncio.Event()
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
+        self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
@@ -112,6 +113,8 @@ class LocalWorld:
             self._tasks.append(
                 asyncio.create_task(keep_record(self.objects, self._layout), name="record")
             )
+            for task in self._tasks:
+                task.add_done_callback(self._task_ended)
             self._stack = stack.pop_all()
         return self
 
@@ -128,8 +131,17 @@ class LocalWorld:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """Tell who waits: without a task of ours nothing awaited would ever come."""
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
+            self._changed.set()
+
     async def apply(self, objects: Iterable[Resource]) -> None:
         """Apply objects as ``kubectl apply`` would; of other kinds than ours the status too.
+
+        What another server gave them (uid, versions, owners) is left out, so that objects may come
+        from ``kubectl get -o yaml``.
 
         Raises:
             InvalidInput: an object is of no kind that is known here.
@@ -139,7 +151,7 @@ class LocalWorld:
             kind = kind_of(body)
             if kind is None:
                 raise InvalidInput(f"{title_of(body)} is of a kind that is not known here")
-            applied = await self.cluster.apply(body, manager=MANAGER)
+            applied = await self.cluster.apply(_as_written(body), manager=MANAGER)
             if body.get("status") and not kind.ours:
                 await self.cluster.apply_status(
                     {**applied, "status": body["status"]}, manager=MANAGER
@@ -179,6 +191,8 @@ class LocalWorld:
         try:
             async with asyncio.timeout(seconds):
                 while not condition(self):
+                    if self._failure is not None:
+                        raise self._failure
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -187,3 +201,10 @@ class LocalWorld:
     def nodes(self) -> list[str]:
         """Return the names of all nodes, sorted."""
         return sorted(body["metadata"]["name"] for body in self.objects.list(NODE))
+
+
+def _as_written(body: Resource) -> Resource:
+    """Return an object with the metadata that a person writes."""
+    kept = ("name", "namespace", "labels", "annotations")
+    metadata = {key: value for key, value in body["metadata"].items() if key in kept}
+    return {**body, "metadata": metadata}

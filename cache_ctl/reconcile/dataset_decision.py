@@ -93,7 +93,7 @@ def _snapshot(
     chosen = min(counts, key=lambda item: (-counts[item], item != before, item))
     report = next(item for item in known if item.snapshot == chosen)
     seen = shown.taken_at if shown and shown.id == chosen else timestamp(now)
-    taken = report.taken or seen
+    taken = report.taken.replace("+00:00", "Z") or seen
     return SnapshotStatus(id=chosen, files=report.files, bytes=report.bytes, taken_at=taken)
 
 

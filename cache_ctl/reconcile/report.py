@@ -53,16 +53,21 @@ async def write_status(
     return True
 
 
-def _worth_telling(
-    before: tuple[Condition, ...], after: tuple[Condition, ...]
-) -> list[Condition]:
-    """Return the flips that get an Event: not how every object begins, nor a cause said twice."""
+def _worth_telling(before: tuple[Condition, ...], after: tuple[Condition, ...]) -> list[Condition]:
+    """Return the flips that get an Event.
+
+    Not how every object begins, nor a cause said twice, nor that agents turn to a new plan, which
+    they do within a second of every change.
+    """
     old = {condition.type: condition.status for condition in before}
     told = [
         condition
         for condition in conditions.flips(before, after)
-        if old.get(condition.type, "Unknown") != "Unknown"
-        or condition.reason not in reasons.STARTING
+        if condition.type != reasons.PLACED
+        and (
+            old.get(condition.type, "Unknown") != "Unknown"
+            or condition.reason not in reasons.STARTING
+        )
     ]
     causes = {condition.reason for condition in told if condition.type != reasons.READY}
     return [item for item in told if item.type != reasons.READY or item.reason not in causes]

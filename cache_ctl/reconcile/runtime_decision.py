@@ -254,12 +254,14 @@ def _agents_finding(
 ) -> Finding:
     """Agents of nodes that are not ready are not waited for: nobody can say when they return."""
     expected = {item.node for item in assignments if nodes[item.uid].ready}
+    said = {worker.spec.node: worker.status.message for worker in view.workers}
     ready = {worker.spec.node for worker in view.workers if worker.status.ready}
     missing = sorted(expected - ready)
     if missing or not expected:
+        shown = [f"{node} ({said[node]})" if said.get(node) else node for node in missing[:3]]
         more = "..." if len(missing) > 3 else ""
         text = f"{len(expected) - len(missing)} of {len(expected)} agents are ready" + (
-            f"; not ready: {', '.join(missing[:3])}{more}" if missing else ""
+            f"; not ready: {', '.join(shown)}{more}" if missing else ""
         )
         return false(reasons.AGENTS_AVAILABLE, reasons.AGENTS_NOT_READY, text)
     text = f"all {len(expected)} agents are ready"

@@ -228,7 +228,8 @@ class Catalog:
         runs = self._rows(
             "SELECT dir, name, length FROM runs WHERE pack = ? AND unit = ?", pack, unit
         )
-        query = f"{self._scan_sql} WHERE id >= ?1 AND (dir > ?1 OR name >= ?2) ORDER BY id, name LIMIT ?3"
+        after = "id >= ?1 AND (dir > ?1 OR name >= ?2)"
+        query = f"{self._scan_sql} WHERE {after} ORDER BY id, name LIMIT ?3"
         for run in runs:
             for record in map(FileRecord._make, self._rows(query, *run)):
                 if record.pack == pack and record.ordinal in cells:

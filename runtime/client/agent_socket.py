@@ -20,6 +20,7 @@ from runtime.client.failures import (
     AgentMisspoke,
     AgentTooSlow,
     AgentUnreachable,
+    Failure,
     from_answer,
 )
 from runtime.contract import protocol
@@ -34,6 +35,7 @@ _DESCRIPTORS: Final = 64
 _RECEIVE: Final = 1 << 16
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
+_IMPATIENT_SECONDS: Final = 2.0
 _FIRST_CONTACT_SECONDS: Final = 2.0
 """How long a socket that exists but refuses is tried before any agent was ever reached there."""
 
@@ -52,7 +54,8 @@ class Answer:
 class Question:
     """One request. ``into`` receives the body of a 206 answer, which must fill it exactly.
 
-    ``path`` is what an error is about. A question that is not ``patient`` is asked once only.
+    ``path`` is what an error is about. A question that is not ``patient`` is asked once only, and
+    briefly: its answer would help, but is not needed.
     """
 
     method: str
@@ -133,17 +136,22 @@ class AgentSocket:
     def _persist(self, question: Question, *, reuse: bool) -> tuple[Connection, Answer]:
         started = time.monotonic()
         pause = _FIRST_PAUSE
+        limit = self._settings.timeout
+        if not question.patient:
+            limit = min(limit, _IMPATIENT_SECONDS)
         while True:
-            remaining = self._settings.timeout - (time.monotonic() - started)
+            remaining = limit - (time.monotonic() - started)
             if remaining <= 0:
-                raise self._too_slow(question)
+                raise self._too_slow(question, limit)
             pooled = self._idle_connection() if reuse else None
             try:
                 connection = pooled or self._connect(remaining)
                 connection.settimeout(remaining)
                 return connection, self._exchange(connection, question)
+            except Failure:
+                raise
             except TimeoutError as error:
-                raise self._too_slow(question) from error
+                raise self._too_slow(question, limit) from error
             except (ConnectionError, FileNotFoundError, BlockingIOError) as error:
                 if pooled is not None:
                     continue  # the agent closed it while it was idle: a fresh one tells more
@@ -210,10 +218,10 @@ class AgentSocket:
             "or CACHECTL_SOCKET"
         )
 
-    def _too_slow(self, question: Question) -> AgentTooSlow:
+    def _too_slow(self, question: Question, limit: float) -> AgentTooSlow:
         return AgentTooSlow(
             f"the cache agent at {self._settings.socket} did not answer within "
-            f"{self._settings.timeout:g} s; raise timeout= if the line to the origin is slow",
+            f"{limit:g} s; raise timeout= if the line to the origin is slow",
             question.path,
         )
 

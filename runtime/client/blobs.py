@@ -16,15 +16,15 @@ from urllib.parse import quote
 from runtime.client.agent_socket import Question
 from runtime.client.failures import AgentMisspoke
 from runtime.contract import protocol
-from runtime.contract.cellmap import KIND_OBJECT, CellMap
+from runtime.contract.cellmap import CellMap
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from runtime.client.agent_socket import AgentSocket, Answer
+    from runtime.contract.cellmap import MapHeader
 
-SUSPECT: Final = "/v1/suspect"
 MAX_CELLS_A_QUESTION: Final = 1024
 ROUNDS: Final = 3
 """How often absent or failing cells are asked for before the bytes are read through the agent."""
@@ -59,20 +59,21 @@ class TierFiles:
 class Blob:
     """One blob of a Dataset. ``tiers`` is replaced as a whole, never changed in place.
 
-    ``subject`` is how questions name it: ``path=...`` or ``pack=...``.
+    ``header`` is what its maps must say. ``subject`` is how questions name it: by the path of a
+    large object, or by the key of a pack.
     """
 
-    __slots__ = ("_agent", "_dataset", "_lock", "key", "path", "recent", "subject", "tiers")
+    __slots__ = ("_agent", "_dataset", "_lock", "header", "path", "recent", "subject", "tiers")
 
     def __init__(
-        self, agent: AgentSocket, dataset: str, *, key: str, path: str | None = None
+        self, agent: AgentSocket, dataset: str, header: MapHeader, *, path: str | None = None
     ) -> None:
         self._agent = agent
         self._dataset = dataset
         self._lock = threading.Lock()
-        self.key = key
+        self.header = header
         self.path = path
-        self.subject = f"pack={key}" if path is None else f"path={quote(path, safe='/')}"
+        self.subject = f"pack={header.key}" if path is None else f"path={quote(path, safe='/')}"
         self.tiers: tuple[TierFiles, ...] = ()
         self.recent = True
 
@@ -103,7 +104,7 @@ class Blob:
         body = read_json(answer.body)
         tiers = body.get("tiers")
         if (
-            body.get("key") == self.key
+            body.get("key") == self.header.key
             and isinstance(tiers, list)
             and len(received) == 2 * len(tiers)
         ):
@@ -111,7 +112,8 @@ class Blob:
         for descriptor in received:
             os.close(descriptor)
         raise AgentMisspoke(
-            f"the agent passed descriptors of blob {body.get('key')!r} where {self.key} was asked",
+            f"the agent passed descriptors of blob {body.get('key')!r} where {self.header.key} was "
+            "asked",
             self.path,
         )
 
@@ -124,11 +126,13 @@ class Blob:
             try:
                 opened = CellMap(cells)
             except (ConfigError, OSError) as error:
-                raise AgentMisspoke(f"the map of blob {self.key}: {error}", self.path) from error
-            if opened.header.key != self.key or (
-                self.path is not None and opened.header.kind != KIND_OBJECT
-            ):
-                raise AgentMisspoke(f"a map of another blob came for {self.key}", self.path)
+                raise AgentMisspoke(f"a map of {self.subject}: {error}", self.path) from error
+            # The key says what the bytes are, the rest of the header where they lie.
+            if opened.header != self.header:
+                raise AgentMisspoke(
+                    f"the agent's map of {self.subject} has another layout than the catalog",
+                    self.path,
+                )
             tier = TierFiles(data, opened, identity)
         else:
             os.close(data)
@@ -171,7 +175,9 @@ class Blob:
         Raises:
             Failure: see ``AgentSocket.ask``.
         """
-        self._agent.ask(Question("POST", self._target(SUSPECT, snapshot, cells), path=self.path))
+        self._agent.ask(
+            Question("POST", self._target(protocol.SUSPECT, snapshot, cells), path=self.path)
+        )
 
     def _target(
         self, endpoint: str, snapshot: str, cells: Iterable[int] = (), ahead: int = 0

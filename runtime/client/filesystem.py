@@ -160,21 +160,23 @@ class CacheFileSystem(SnapshotNames):
         Small files that are not cached yet are asked for together. A name that the snapshot has
         is never taken for a pattern.
         """
-        if isinstance(path, (list, tuple, set)) and not recursive and not options:
-            names = [self._strip_protocol(one) for one in path]
-            found = self._cat_files(names)
-            patterns = [
-                name
-                for name, data in found.items()
-                if isinstance(data, PathMissing) and has_magic(name)
-            ]
-            for name in patterns:
-                del found[name]
-                found.update(self._cat_files(self.expand_path(name)))
-        elif recursive or (has_magic(self._strip_protocol(path)) and not self.exists(path)):
-            found = self._cat_files(self.expand_path(path, recursive=recursive))
+        if options:
+            return super().cat(path, recursive=recursive, on_error=on_error, **options)
+        if recursive:
+            found = self._cat_files(self.expand_path(path, recursive=True))
+        elif isinstance(path, (list, tuple, set)):
+            found = self._cat_files([self._strip_protocol(one) for one in path])
+            for name, data in tuple(found.items()):
+                if isinstance(data, PathMissing) and has_magic(name):
+                    matches = self.glob(name)
+                    if matches:
+                        del found[name]
+                        found.update(self._cat_files(matches))
         else:
-            return self.cat_file(path, **options)
+            name = self._strip_protocol(path)
+            if not has_magic(name) or self.exists(name):
+                return self.cat_file(name)
+            found = self._cat_files(self.expand_path(name))
         failures = [data for data in found.values() if isinstance(data, Failure)]
         if failures and on_error == "raise":
             raise failures[0]
@@ -282,7 +284,7 @@ class CacheFileSystem(SnapshotNames):
             return
         local = Path(lpath)
         local.parent.mkdir(parents=True, exist_ok=True)
-        part = local.with_name(f".{local.name[:200]}.{secrets.token_hex(4)}.part")
+        part = local.with_name(f".{secrets.token_hex(8)}.part")
         try:
             with part.open("xb") as file:
                 self._copy(path, file, callback)

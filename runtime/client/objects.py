@@ -77,7 +77,7 @@ class ObjectReader:
         layout = snapshot.catalog.layout(record)
         assert isinstance(layout, ObjectLayout)
         self._view = view
-        self._blob = view.object(layout.key, record)
+        self._blob = view.object(layout, record.path)
         self._chunk = layout.chunk
         self._per_cell = layout.header.segments_per_cell
         self._verify = verify
@@ -131,6 +131,7 @@ class ObjectReader:
             last = min((stop - 1) // self._chunk, cell + _CELLS_AT_ONCE - 1)
             if last > cell:
                 self._fetch(range(cell, last + 1), ahead)
+                self._last_cell = last
             for part in range(cell, last + 1):
                 end = min((part + 1) * self._chunk, stop)
                 view = into[: end - start]

@@ -24,8 +24,9 @@ DEFAULT_TIMEOUT: Final = 60.0
 class ClientSettings:
     """How one client reads. Two file systems with equal settings share one session.
 
-    ``timeout`` bounds each question to the agent, in seconds, retries included. A token that came
-    from ``token_file`` is read again when the agent refuses it, as files of secrets are replaced.
+    ``timeout`` is how many seconds a question to the agent may go unanswered, retries included; an
+    answer that arrives may take longer, but never pause for so long. A token that came from
+    ``token_file`` is read again when the agent refuses it, as files of secrets are replaced.
     """
 
     socket: str

@@ -26,8 +26,9 @@ from runtime.contract import protocol
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from runtime.catalog.read import FileRecord
     from runtime.client.settings import ClientSettings
+    from runtime.contract.cellmap import MapHeader
+    from runtime.contract.layout import ObjectLayout
 
 _LOOK_SECONDS: Final = 1.0
 """How often a pin is looked at, and how soon a failed change of snapshots is tried again."""
@@ -40,24 +41,24 @@ re-entrant, so it only puts them here; the next change of snapshots closes them.
 class Snapshot:
     """One listing of a Dataset. Immutable but for its pin; closed when nothing refers to it."""
 
-    __slots__ = ("_pack_keys", "_pin", "catalog", "name")
+    __slots__ = ("_packs", "_pin", "catalog", "name")
 
     def __init__(self, name: str, catalog: Catalog, pin: Connection) -> None:
         self.name = name
         self.catalog = catalog
         self._pin = pin
-        self._pack_keys: dict[int, str] = {}
+        self._packs: dict[int, MapHeader] = {}
 
     def __del__(self) -> None:
         self._pin.close()
         _unused.append(self.catalog)
 
-    def pack_key(self, pack: int) -> str:
-        """Return the blob key of a pack."""
-        key = self._pack_keys.get(pack)
-        if key is None:
-            key = self._pack_keys[pack] = self.catalog.pack_layout(pack).key
-        return key
+    def pack(self, pack: int) -> MapHeader:
+        """Return what the map of a pack must say."""
+        header = self._packs.get(pack)
+        if header is None:
+            header = self._packs[pack] = self.catalog.pack_layout(pack).header
+        return header
 
     def is_pinned(self) -> bool:
         """Tell whether the agent still holds its end of the pin: it goes when the agent goes."""
@@ -129,7 +130,7 @@ class DatasetView:
             if held is None:
                 raise
             self._change_failed = True
-        self._look_at = now + _LOOK_SECONDS
+        self._look_at = time.monotonic() + _LOOK_SECONDS
         return held
 
     def _open(self, held: Snapshot | None) -> Snapshot:
@@ -153,7 +154,7 @@ class DatasetView:
                 snapshot = held
                 snapshot.pin_again(pin)
             else:
-                snapshot = Snapshot(name, Catalog(catalog_fd), pin)
+                snapshot = Snapshot(name, self._checked(Catalog(catalog_fd), name), pin)
             self._head = memoryview(mmap.mmap(head_fd, 0, access=mmap.ACCESS_READ)).cast("Q")
             self._sequence = sequence
         except (ConfigError, ValueError, OSError) as error:
@@ -169,16 +170,26 @@ class DatasetView:
                 _unused.popleft().close()
         return snapshot
 
+    def _checked(self, catalog: Catalog, name: str) -> Catalog:
+        meta = catalog.meta
+        if (meta.dataset, meta.snapshot) == (self.dataset, name):
+            return catalog
+        catalog.close()
+        raise AgentMisspoke(
+            f"the agent passed the catalog of {meta.dataset} at {meta.snapshot} where "
+            f"{self.dataset} at {name} was asked",
+            self.dataset,
+        )
+
     def pack(self, snapshot: Snapshot, pack: int) -> Blob:
         """Return a pack of the snapshot."""
-        key = snapshot.pack_key(pack)
-        return self._shelf.get(key, lambda: Blob(self.agent, self.quoted, key=key))
+        header = snapshot.pack(pack)
+        return self._shelf.get(header.key, lambda: Blob(self.agent, self.quoted, header))
 
-    def object(self, key: str, record: FileRecord) -> Blob:
-        """Return the blob of a large object, whose key is ``key``."""
-        return self._shelf.get(
-            key, lambda: Blob(self.agent, self.quoted, key=key, path=record.path)
-        )
+    def object(self, layout: ObjectLayout, path: str) -> Blob:
+        """Return the blob of a large object."""
+        header = layout.header
+        return self._shelf.get(layout.key, lambda: Blob(self.agent, self.quoted, header, path=path))
 
     def forget_locks(self) -> None:
         """Replace the lock; in a forked child a thread that is not there may hold it."""

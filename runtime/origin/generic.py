@@ -8,6 +8,8 @@ that is overwritten within one tick of its clock cannot be told apart from what 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -28,7 +30,7 @@ from runtime.origin.resume import Interrupted, Retries
 from runtime.origin.version import from_etag
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
     from typing import Self
 
     from runtime.contract.plan import MountPlan
@@ -79,7 +81,7 @@ class GenericOrigin:
     async def close(self) -> None:
         """Close the file system's session, if it keeps one that it lets us close."""
         session = getattr(self._filesystem, "_session", None)
-        if self._filesystem.async_impl and hasattr(session, "close"):
+        if session is not None and self._filesystem.async_impl:
             await session.close()
 
     async def list(self) -> list[Found]:
@@ -92,14 +94,13 @@ class GenericOrigin:
                 found.append(Found(path, info["size"], self._version(path, info)))
         return sorted(found)
 
-    async def _told(self) -> dict[str, Any]:
-        async def tell() -> dict[str, Any]:
+    async def _told(self) -> Mapping[str, Any]:
+        gone = NoSuchPath(f"{self._name} does not exist at the origin")
+        with _translated(self._name, missing=gone):
             if not await self._run("exists", self._root):
-                raise NoSuchPath(f"{self._name} does not exist at the origin")
+                raise gone
             told: dict[str, Any] = await self._run("find", self._root, detail=True)
             return told
-
-        return await self._translated(tell(), self._name)
 
     def read(
         self, path: str, *, size: int, version: str, start: int, stop: int
@@ -108,7 +109,7 @@ class GenericOrigin:
         place, name = f"{self._root}/{path}", f"{self._name} {path!r}"
 
         async def check() -> None:
-            info = await self._translated(self._run("info", place), name)
+            info = await self._soon(name, "info", place)
             if (info.get("size"), self._version(path, info)) != (size, version):
                 raise StaleVersion(f"{name}: the file changed since the snapshot was taken")
 
@@ -116,14 +117,12 @@ class GenericOrigin:
             await check()
             while first < last:
                 until = min(last, first + BLOCK)
-                call = self._run("cat_file", place, start=first, end=until)
-                block: bytes = await self._translated(call, name)
-                if len(block) != until - first:
+                block: bytes = await self._soon(name, "cat_file", place, start=first, end=until)
+                if until == last or len(block) != until - first:
                     await check()
+                if len(block) != until - first:
                     raise OriginLied(f"{name}: {len(block)} bytes came for {until - first}")
                 first = until
-                if first == last:
-                    await check()
                 yield block
 
         return self._retries.read(attempt, start, stop)
@@ -134,7 +133,7 @@ class GenericOrigin:
                 return from_etag(str(info[key]))
         for key in _TIMES:
             if info.get(key) is not None:
-                parts = [str(info[key]), str(info.get("size"))]
+                parts = [_time_text(info[key]), str(info.get("size"))]
                 return "-".join([*parts, str(info["ino"])] if "ino" in info else parts)
         raise ConfigError(
             f"{self._name} {path!r}: the file system tells neither an etag nor a time of change, "
@@ -146,21 +145,36 @@ class GenericOrigin:
             return await getattr(self._filesystem, f"_{method}")(*arguments, **options)
         return await asyncio.to_thread(getattr(self._filesystem, method), *arguments, **options)
 
-    async def _translated(self, call: Awaitable[Any], name: str) -> Any:
-        """Await a call to the file system, within the time that an answer may take."""
-        try:
+    async def _soon(self, name: str, method: str, *arguments: Any, **options: Any) -> Any:
+        """Run a call within the time that a block may take."""
+        gone = StaleVersion(f"{name}: the file is gone from the origin")
+        with _translated(name, missing=gone):
             async with asyncio.timeout(self._timeouts.stall_seconds):
-                return await call
-        except CacheError:
-            raise
-        except FileNotFoundError as error:
-            raise StaleVersion(f"{name}: the file is gone from the origin") from error
-        except PermissionError as error:
-            raise OriginRefused(
-                f"{name}: the origin refuses access; check its mode or the mount's secret"
-            ) from error
-        except TimeoutError as error:
-            raise OriginUnavailable(f"{name}: the origin does not answer in time") from error
-        except Exception as error:  # each file system has errors of its own
-            gone = OriginUnavailable(f"{name}: the origin failed: {type(error).__name__}")
-            raise Interrupted(gone) from error
+                return await self._run(method, *arguments, **options)
+
+
+def _time_text(told: object) -> str:
+    """Return a time's one spelling: listings may tell a number where ``info`` tells a datetime."""
+    if isinstance(told, datetime):
+        told = told.timestamp()
+    return f"{told:.6f}" if isinstance(told, (int, float)) else str(told)
+
+
+@contextlib.contextmanager
+def _translated(name: str, *, missing: CacheError) -> Iterator[None]:
+    """Turn what a file system raises into our errors; each has errors of its own."""
+    try:
+        yield
+    except (CacheError, asyncio.CancelledError):
+        raise
+    except FileNotFoundError as error:
+        raise missing from error
+    except PermissionError as error:
+        raise OriginRefused(
+            f"{name}: the origin refuses access; check the file's mode or the mount's secret"
+        ) from error
+    except TimeoutError as error:
+        raise OriginUnavailable(f"{name}: the origin does not answer in time") from error
+    except Exception as error:
+        failed = OriginUnavailable(f"{name}: the origin failed: {type(error).__name__}")
+        raise Interrupted(failed) from error

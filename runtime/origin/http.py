@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 from typing import TYPE_CHECKING, Any, Final
@@ -50,10 +51,11 @@ class HttpOrigin:
         source_address: str | None = None,
     ) -> None:
         parts = urlsplit(base)
+        host = parts.netloc.rpartition("@")[2]
         self._name = shown(base)
         self._query = f"?{parts.query}" if parts.query else ""
         self._query_arguments = {"params": parse_qsl(parts.query)} if parts.query else {}
-        self._base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + "/", "", ""))
+        self._base = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + "/", "", ""))
         self._manifest = manifest
         self._selects = selects
         self._headers = headers
@@ -87,7 +89,7 @@ class HttpOrigin:
         return cls(
             _moved(mount.source, endpoint),
             manifest=mount.options.get("manifest", ""),
-            headers=_authorization(secret),
+            headers=_authorization(secret or _login_in(mount.source)),
             selects=selector(mount.include, mount.exclude),
             timeouts=timeouts,
             source_address=source_address,
@@ -218,7 +220,7 @@ class HttpOrigin:
             folders = deeper - seen
         return (Found(path, -1, "") for path in paths)
 
-    async def _links(self, filesystem: Any, folder: str) -> list[str]:
+    async def _links(self, filesystem: Any, folder: str) -> Iterable[str]:
         """Return what an index links to below itself, as paths below the source."""
         url = self._base + quote(folder, safe=_PATH_SAFE)
         name = f"{self._name} {folder!r}"
@@ -229,12 +231,12 @@ class HttpOrigin:
             if folder:  # gone since its parent was read
                 return []
             raise
-        paths = []
+        paths = set()
         for link in map(html.unescape, links):
             below = link.removeprefix(url).removeprefix("./")
             if below in {link, ""} or "?" in below or "#" in below or ".." in below.split("/"):
                 continue
-            paths.append(folder + unquote(below))
+            paths.add(folder + unquote(below))
         return paths
 
 
@@ -296,10 +298,17 @@ def _moved(source: str, endpoint: str) -> str:
     return urlunsplit((there.scheme, there.netloc, path, parts.query, ""))
 
 
+def _login_in(source: str) -> dict[str, str]:
+    parts = urlsplit(source)
+    if parts.username is None:
+        return {}
+    return {"username": unquote(parts.username), "password": unquote(parts.password or "")}
+
+
 def _authorization(secret: Mapping[str, str]) -> dict[str, str]:
     if token := secret.get("token"):
         return {"Authorization": f"Bearer {token}"}
     if "username" in secret:
-        login = aiohttp.BasicAuth(secret["username"], secret.get("password", ""))
-        return {"Authorization": login.encode()}
+        login = f"{secret['username']}:{secret.get('password', '')}"
+        return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
     return {}

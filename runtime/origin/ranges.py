@@ -21,7 +21,7 @@ from runtime.origin.resume import Interrupted
 from runtime.origin.version import conditions, matches
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from runtime.origin.base import Timeouts
 
@@ -120,6 +120,7 @@ def check_answer(answer: aiohttp.ClientResponse, wanted: Wanted) -> None:
         right = (first, last + 1) == (wanted.start, wanted.stop)
     else:
         right = whole
+        total = wanted.size if answer.content_length is None else answer.content_length
     if not matches(wanted.version, headers, total) or total != wanted.size:
         raise _another_version(headers, wanted)
     if not right:
@@ -134,8 +135,7 @@ def check_answer(answer: aiohttp.ClientResponse, wanted: Wanted) -> None:
         )
 
 
-def _another_version(headers: object, wanted: Wanted) -> StaleVersion | OriginLied:
-    assert hasattr(headers, "get")
+def _another_version(headers: Mapping[str, str], wanted: Wanted) -> StaleVersion | OriginLied:
     if not headers.get("ETag") and not headers.get("Last-Modified"):
         return OriginLied(f"{wanted.name}: the origin's answer does not tell its version")
     return StaleVersion(

@@ -114,16 +114,23 @@ class Dialler:
         connection = PeerConnection(sock, f"{member.name} at {member.address}:{member.port}")
         try:
             await self._prove(connection, member, domain, deadline)
-            self.permit(member)
-            if self._domain != domain:
-                raise _mismatch(member, "the domain changed meanwhile")
+            self._check_still(member, domain)
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _check_still(self, member: Member, domain: str) -> None:
+        """The plan may have changed while the other side was proving itself."""
+        self.permit(member)
+        if self._domain != domain:
+            raise _mismatch(member, f"the plan in force is no longer that of domain {domain}")
+
     async def _connect(self, member: Member, deadline: float) -> socket.socket:
-        version = ipaddress.ip_address(member.address).version
+        try:
+            version = ipaddress.ip_address(member.address).version
+        except ValueError as error:
+            raise PeerUnavailable(f"peer {member.name} has no IP address in the plan") from error
         family = socket.AF_INET6 if version == 6 else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:

@@ -228,6 +228,9 @@ class Peers:
             connection, reply = await self._reply(lane, member, target, deadline)
             try:
                 yield connection, reply
+            except PeerLied:
+                connection.close()
+                raise
             finally:
                 # An error that was told in a whole answer leaves the connection as good as new.
                 lane.give_back(connection)

@@ -156,8 +156,13 @@ def read_mark(folder: str) -> Mark | None:
     return mark
 
 
-def write_mark(folder: str, mark: Mark, fault: Callable[[str], None]) -> None:
+def write_mark(
+    folder: str, mark: Mark, fault: Callable[[str], None], *, durable: bool = True
+) -> None:
     """Replace the tier's mark, whole or not at all.
+
+    ``durable`` waits until it rests on the medium: needed when it takes back a clean end, or gives
+    one. Losing any other mark leaves one that trusts no more than it.
 
     Raises:
         OSError: the medium is full or failed.
@@ -172,9 +177,16 @@ def write_mark(folder: str, mark: Mark, fault: Callable[[str], None]) -> None:
     with open(draft, "w", encoding="utf-8") as file:  # noqa: PTH123 - as above
         json.dump(document, file)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     fault("mark.before-rename")
     os.replace(draft, f"{folder}/{MARK}")  # noqa: PTH105 - as above
+    if durable:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def is_ours(name: str) -> bool:

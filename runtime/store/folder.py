@@ -49,7 +49,12 @@ def open_tier(core: Core, plan: TierPlan, number: int, boot_id: str) -> Tier:
         tier.folder_fd = disk.lock_folder(tier.path)
         mark = disk.read_mark(tier.path)
         tier.suspect = mark is not None and mark.suspect_in(boot_id)
-        disk.write_mark(tier.path, disk.Mark(boot_id, suspect=tier.suspect), core.fault)
+        disk.write_mark(
+            tier.path,
+            disk.Mark(boot_id, suspect=tier.suspect),
+            core.fault,
+            durable=mark is None or mark.clean,
+        )
         tier.usable = True
     except (OSError, ConfigError) as error:
         if tier.folder_fd >= 0:
@@ -70,7 +75,8 @@ def close_tier(core: Core, tier: Tier, boot_id: str, *, sync: bool) -> None:
                 core.fault("close.before-sync")
                 disk.sync_filesystem(tier.folder_fd)
             core.fault("close.before-mark")
-            disk.write_mark(tier.path, disk.Mark(boot_id, clean=sync, suspect=suspect), core.fault)
+            mark = disk.Mark(boot_id, clean=sync, suspect=suspect)
+            disk.write_mark(tier.path, mark, core.fault, durable=sync)
         except OSError as error:
             tier.failed(error)
     unlock(tier)

@@ -150,14 +150,14 @@ class Room:
             return False
         if spare:
             return need() <= min(tier.free, tier.high_mark - tier.used)
+        policy = tier.policy(dataset)
         reach = tier.free
         if effort >= _SPARES:
             reach += tier.spare_size
-        policy = tier.policy(dataset)
         if effort >= _OWN and policy.yields:
             reach += policy.size
-        if reach < need():
-            return False
+        if reach + (tier.files_size if effort else 0) < need():
+            return False  # nobody leaves in vain
         while tier.free < need():
             victim = self.next_spare(tier)
             if victim is None and effort >= _OWN and policy.yields:

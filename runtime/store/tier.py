@@ -100,6 +100,11 @@ class Tier:
             return min(left, space)
         return left
 
+    @property
+    def files_size(self) -> int:
+        """Bytes charged for files beyond their units; some go when the last unit of a file does."""
+        return self.used - self.spare_size - sum(one.size for one in self.policies.values())
+
     def _space(self) -> int:
         try:
             status = os.fstatvfs(self.folder_fd)

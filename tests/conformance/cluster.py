@@ -160,9 +160,7 @@ async def test_generation_counts_changes_of_the_spec_only(cluster, space):
 
 
 async def test_spec_and_status_are_written_apart(cluster, space):
-    made = await cluster.apply(
-        {**dataset(space), "status": {"hitRatio": "1%"}}, manager=MANAGER
-    )
+    made = await cluster.apply({**dataset(space), "status": {"hitRatio": "1%"}}, manager=MANAGER)
     wrong = {**named(made, status={"hitRatio": "9%"}), "spec": {"mounts": []}}
     after = await cluster.apply_status(wrong, manager=MANAGER)
 

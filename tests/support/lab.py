@@ -100,7 +100,7 @@ class Lab:
         return TierPlan("SSD", str(self.folder / "tiers"), quota)
 
     def dataset(self, source: str, **changes: Any) -> DatasetPlan:
-        mount = MountPlan("train", source)
+        mount = MountPlan("train", source, options={"manifest": "manifest.jsonl"})
         return replace(DatasetPlan("team", "images", "ds-1", (mount,)), **changes)
 
     def plan(self, domain: str | None, *, keys: bool = True, **changes: Any) -> Plan:

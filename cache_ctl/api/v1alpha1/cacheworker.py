@@ -71,9 +71,10 @@ class WorkerPrewarm(Model):
 
 
 class CacheWorkerStatus(Model):
-    """What the agent says of itself."""
+    """What the agent says of itself; ``message`` is why it does not answer, where that is known."""
 
     ready: bool = False
+    message: str = ""
     plan_generation: int = 0
     network_class: NetworkClass | None = None
     mode: Mode | None = None

@@ -15,7 +15,7 @@ from cache_ctl.api.meta import (
     SecretReference,
 )
 
-Globs = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Field()]
+Globs = tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...]
 
 
 class MountEndpoints(Model):

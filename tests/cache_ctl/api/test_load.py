@@ -47,7 +47,7 @@ def problems(text):
 
 
 def test_right_documents_are_returned_in_order_with_a_namespace():
-    found = load_text("---\n".join([RUNTIME, DATASET, PREWARM]), file="my.yaml").required()
+    found = load_text(f"{RUNTIME}---\n{DATASET}---\n{PREWARM}", file="my.yaml").required()
 
     assert [body["kind"] for body in found] == ["CacheRuntime", "Dataset", "CachePrewarm"]
     assert [body["metadata"]["namespace"] for body in found] == [
@@ -82,8 +82,7 @@ def test_json_and_empty_documents_are_taken():
 
 def test_times_stay_text():
     text = (
-        "apiVersion: v1\nkind: Node\n"
-        "metadata: {name: n, creationTimestamp: 2026-01-01T00:00:00Z}\n"
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n, creationTimestamp: 2026-01-01T00:00:00Z}\n"
     )
     (body,) = load_text(text, file="my.yaml").required()
 
@@ -110,8 +109,7 @@ def test_times_stay_text():
         pytest.param(
             DATASET.replace("cachectl.dev/v1alpha1", "data.fluid.io/v1alpha1"),
             2,
-            "Dataset is not a kind of data.fluid.io/v1alpha1; "
-            "did you mean cachectl.dev/v1alpha1?",
+            "Dataset is not a kind of data.fluid.io/v1alpha1; did you mean cachectl.dev/v1alpha1?",
             id="group of another",
         ),
         pytest.param(

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from cache_ctl.__main__ import COMMANDS
 from tests.support.command import FLEET, cachectl
 
@@ -24,6 +26,28 @@ def test_help_names_every_command_and_imports_nothing_heavy():
 
     assert (done.returncode, done.stderr) == (0, "")
     assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name):
+    done = cachectl(name, "--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: cachectl {name} ")
+
+
+def test_ls_imports_nothing_of_the_controller():
+    code = (
+        "import sys; from cache_ctl.__main__ import run; run(['ls', '--help']); "
+        "heavy = {'networkx', 'matplotlib', 'yaml', 'pydantic', 'kopf', 'kubernetes'}; "
+        "sys.exit(', '.join(heavy & set(sys.modules)) or None)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_classify_does_not_import_networkx_or_matplotlib():

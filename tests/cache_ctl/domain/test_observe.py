@@ -95,6 +95,14 @@ def test_two_different_nodes_of_one_name_are_refused():
         cluster_facts([node("n"), node("n", {"a": "b"})])
 
 
+def test_two_nodes_with_one_uid_are_refused():
+    twin = node("m")
+    twin["metadata"]["uid"] = "uid-n"
+
+    with pytest.raises(InvalidInput, match="the Nodes n and m have one uid, uid-n"):
+        cluster_facts([node("n"), twin])
+
+
 def cache_runtime(**topology):
     return {"kind": "CacheRuntime", "metadata": {"name": "r"}, "spec": {"topology": topology}}
 

@@ -127,6 +127,21 @@ def test_the_exact_rule_goes_before_the_one_for_the_same_line():
     }
 
 
+def test_the_parts_of_a_pool_that_gateways_split_share_its_line():
+    objects = [
+        ack_pool("p", "private"),
+        *(
+            node(f"{gateway}-{i}", in_pool("p", **{"raven.openyurt.io/gateway": gateway}))
+            for gateway in ("a", "b")
+            for i in range(2)
+        ),
+    ]
+
+    links = links_between(domains(objects), (LinkRule("p", "cloud", bandwidth=7),))
+
+    assert {link.a: link.bandwidth for link in links} == {"pool:p": 7, "pool:p/b": 7}
+
+
 def test_a_cost_to_the_cloud_is_not_the_cost_to_the_origin():
     links = links_between(domains(THREE), (LinkRule("p", "cloud", cost=1.0),), "Cloud")
 

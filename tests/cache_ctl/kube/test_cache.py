@@ -9,6 +9,7 @@ from cache_ctl.kube.cache import ObjectCache
 from cache_ctl.kube.feed import feed
 from cache_ctl.kube.memory import MemoryCluster
 from tests.conformance.cluster import config_map
+from tests.support.objects import pool
 
 
 def heard_by(cache):
@@ -26,14 +27,6 @@ def test_a_list_replaces_all_and_tells_what_is_different():
 
     assert cache.keys(CONFIG_MAP) == [("space", "b"), ("space", "c")]
     assert sorted(heard, key=str) == sorted([(a, None), (None, c)], key=str)
-
-
-def test_what_it_returns_may_be_changed():
-    cache = ObjectCache()
-    cache.observe(CONFIG_MAP, config_map("space", "a", x="1"))
-    cache.get(CONFIG_MAP, "a", "space")["data"]["x"] = "changed"
-
-    assert cache.get(CONFIG_MAP, "a", "space")["data"] == {"x": "1"}
 
 
 def test_forgetting_what_is_not_known_is_silent():
@@ -90,10 +83,14 @@ async def test_a_kind_that_is_not_served_is_asked_for_again():
         await cache.heard_of([NODE_POOL])
     assert cache.availability(NODE_POOL) == "Absent"
 
+    listed = asyncio.Event()
+    cache.subscribe(lambda *_: listed.set())
     cluster._absent = frozenset()
+    await cluster.apply(pool("east", "private"), manager="one")
     async with asyncio.timeout(5):
         while cache.availability(NODE_POOL) != "Served":
-            await asyncio.sleep(0.01)
+            listed.clear()
+            await listed.wait()
 
     feeding.cancel()
     await asyncio.gather(feeding, return_exceptions=True)

@@ -229,9 +229,7 @@ async def test_nodes_are_selected_by_label_and_taint(world):
         spec,
         cloud_node(3, labels={"cache": "yes"}),
         cloud_node(4, labels={"cache": "yes"}),
-        cloud_node(
-            5, labels={"cache": "yes"}, taints=[{"key": "gpu", "effect": "NoSchedule"}]
-        ),
+        cloud_node(5, labels={"cache": "yes"}, taints=[{"key": "gpu", "effect": "NoSchedule"}]),
     )
 
     assert await world.members() == {CLOUD_PLAN: ["cloud-3", "cloud-4"]}
@@ -257,8 +255,9 @@ async def test_when_the_older_runtime_goes_the_other_one_takes_over(world):
 
     owners = {spec["runtimeRef"]["name"] for spec in (await world.workers()).values()}
     assert owners == {"second"}
-    assert set(await world.plans()) == {name.replace("edge", "second", 1) for name in
-                                        (CLOUD_PLAN, EAST_PLAN, BASIC_PLAN)}
+    assert set(await world.plans()) == {
+        name.replace("edge", "second", 1) for name in (CLOUD_PLAN, EAST_PLAN, BASIC_PLAN)
+    }
 
 
 async def test_replicas_spread_the_role_cache_over_domains(world):
@@ -306,8 +305,10 @@ async def test_datasets_come_into_every_plan_without_their_secrets(world):
     }
     await world.apply(
         dataset(
-            mounts=[mount], refresh={"policy": "Interval", "intervalSeconds": 60},
-            replicasPerDomain=2, localOnly={"policy": "Refuse"},
+            mounts=[mount],
+            refresh={"policy": "Interval", "intervalSeconds": 60},
+            replicasPerDomain=2,
+            localOnly={"policy": "Refuse"},
         )
     )
 

@@ -164,7 +164,6 @@ async def test_events_tell_of_flips_only(world):
 
     told = [item for item in await world.reasons() if item.startswith("Dataset:")]
     assert sorted(told) == [
-        "Dataset:AgentsFollowPlan",
         "Dataset:DatasetReady",
         "Dataset:SnapshotCurrent",
     ]

@@ -93,9 +93,7 @@ async def test_objects_do_not_wait_for_each_other(loops, passes, clock):
     assert len(passes.times) == 2
 
 
-async def test_a_failing_object_backs_off_and_events_cannot_hurry_it(
-    loops, passes, clock, caplog
-):
+async def test_a_failing_object_backs_off_and_events_cannot_hurry_it(loops, passes, clock, caplog):
     passes.error = RuntimeError("the cluster is away")
     with caplog.at_level(logging.WARNING):
         loops.wake(KEY)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.origin import OriginProcess
 
 from tests.support.lab import Lab
+from tests.support.lab_origin import LabOrigin
 
 
 @pytest.fixture(name="origin")
 def _origin(tmp_path):
     folder = tmp_path / "origin"
     folder.mkdir()
-    with OriginProcess(folder) as origin:
-        yield origin
+    origin = LabOrigin(folder)
+    yield origin
+    origin.stop()
 
 
 @pytest.fixture(name="lab")

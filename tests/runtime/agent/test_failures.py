@@ -59,12 +59,11 @@ def test_a_dead_owner_is_replaced_by_its_standby_with_one_crossing(lab, origin, 
 
 def test_an_owner_killed_under_its_readers_costs_no_wrong_byte(lab, origin, trio, data):
     owner, standby, last = trio
-    origin.fault("slow", path="shard.bin", bytes_per_second=MIB)
+    origin.fault("pause", seconds=2, times=1)
     reading = [lab.start_read(node, PATH) for node in (standby, last)]
     lab.until(lambda: origin.requests("shard.bin") == 1, what="the owner's fetch")
     time.sleep(0.5)  # so that bytes are under way when it dies
     owner.kill()
-    origin.heal()
 
     for result in reading:
         status, body = result()
@@ -92,7 +91,7 @@ def test_two_agents_that_cannot_reach_each_other_read_through_the_third(lab, ori
         hole.listen(0)
         fillers = [socket.socket() for _ in range(4)]
         for filler in fillers:
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex(hole.getsockname())
         lab.generation += 1
         plan = lab.plan("cloud", datasets=(lab.dataset(origin.source),))

@@ -21,7 +21,7 @@ async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_de
     lab.start()
     lab.until_ready()
     origin.reset()
-    origin.fault("slow", path="hot.bin", bytes_per_second=3 * MIB)
+    origin.fault("pause", seconds=1.5)
 
     bodies = await asyncio.gather(
         *(lab.read_async(node, "train/hot.bin") for node in lab.nodes.values())
@@ -64,7 +64,7 @@ async def test_a_client_that_hangs_up_midway_takes_nothing_from_the_others(lab: 
     lab.plan(None, datasets=(lab.dataset(origin.source),))
     lab.start()
     lab.until_ready()
-    origin.fault("slow", path="cold.bin", bytes_per_second=4 * MIB)
+    origin.fault("pause", seconds=1)
 
     _, writer = await asyncio.open_unix_connection(node.socket)
     writer.write(b"GET /team/images/train/cold.bin HTTP/1.1\r\nHost: a\r\n\r\n")

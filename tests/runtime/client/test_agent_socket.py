@@ -77,10 +77,14 @@ def test_a_question_carries_the_token_and_its_headers(place):
     agent.ask(Question("POST", "/d", b"body"))
     server.join()
     assert server.requests == [
-        b"GET /a?b=c HTTP/1.1\r\nHost: cachectl\r\nAuthorization: Bearer t\r\n"
-        b"Range: bytes=0-1\r\n\r\n",
-        b"POST /d HTTP/1.1\r\nHost: cachectl\r\nAuthorization: Bearer t\r\n"
-        b"Content-Length: 4\r\n\r\nbody",
+        (
+            b"GET /a?b=c HTTP/1.1\r\nHost: cachectl\r\nAuthorization: Bearer t\r\n"
+            b"Range: bytes=0-1\r\n\r\n"
+        ),
+        (
+            b"POST /d HTTP/1.1\r\nHost: cachectl\r\nAuthorization: Bearer t\r\n"
+            b"Content-Length: 4\r\n\r\nbody"
+        ),
     ]
 
 

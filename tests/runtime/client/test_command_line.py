@@ -1,5 +1,9 @@
 """``cachectl ls | cat | cp | du`` over a real agent."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 
@@ -7,6 +11,7 @@ from cache_ctl.cli import files
 from cache_ctl.errors import ControlError
 from runtime.errors import CacheError
 from tests.support.client_agent import DATASET, TOKEN
+from tests.support.client_fixtures import ROOT
 
 
 @pytest.fixture
@@ -110,3 +115,17 @@ def test_cp_refuses_two_sources_for_one_target(agent, tmp_path):
     )
     assert f"would both be copied to {tmp_path}/into/readme.md" in str(result.exception)
     assert not (tmp_path / "into").exists()
+
+
+def test_the_program_ends_with_one_sentence_and_code_1(shared):
+    result = subprocess.run(
+        [sys.executable, "-m", "cache_ctl", "cat", f"{DATASET}/gone"],
+        env={**os.environ, "CACHECTL_SOCKET": str(shared.socket), "CACHECTL_TOKEN": TOKEN},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    sentence = "cachectl: ns/data/gone is not in the Dataset's current snapshot\n"
+    assert result.stderr == sentence

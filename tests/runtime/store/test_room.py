@@ -449,7 +449,7 @@ def test_serving_makes_room_on_a_full_file_system_too(open_store, mounted):
 
 def test_where_nothing_can_be_punched_whole_files_leave(open_store, mounted):
     folder = mounted("ramfs", "mode=700")
-    store = open_store(TierPlan("Memory", str(folder), 8 * (CHUNK + FILES)))
+    store = open_store(TierPlan("Memory", str(folder), 130 * KIB))
     first = store.blob(an_object(1), dataset=DATASET, policy="Serving")
     second = store.blob(an_object(2), dataset=DATASET, policy="Serving")
     third = store.blob(an_object(3, cells=2), dataset=DATASET, policy="Serving")

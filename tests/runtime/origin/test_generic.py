@@ -1,0 +1,129 @@
+"""Reading from file systems that cannot be asked for a version: checked before and after."""
+
+import contextlib
+import os
+import random
+
+import fsspec
+import pytest
+
+from runtime.contract.plan import MountPlan
+from runtime.errors import ConfigError, NoSuchPath, OriginRefused, StaleVersion
+from runtime.origin.base import BLOCK, Timeouts, open_origin
+
+DATA = random.Random(3).randbytes(3 * BLOCK + 17)
+QUICK = Timeouts(backoff_seconds=0.01)
+
+
+def opened(url, **mount):
+    return open_origin(MountPlan("train", url, **mount), "Basic", {}, timeouts=QUICK)
+
+
+async def read(origin, found, start=0, stop=None):
+    stop = found.size if stop is None else stop
+    iterator = origin.read(
+        found.path, size=found.size, version=found.version, start=start, stop=stop
+    )
+    async with contextlib.aclosing(iterator) as answer:
+        return b"".join([bytes(block) async for block in answer])
+
+
+@pytest.fixture
+def memory():
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe("/bucket/d/a.bin", DATA)
+    filesystem.pipe("/bucket/b.txt", b"bee")
+    yield filesystem
+    filesystem.rm("/bucket", recursive=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.bin").write_bytes(DATA)
+    (tmp_path / "b.txt").write_bytes(b"bee")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["file", "plain", "memory"])
+async def test_lists_and_reads(kind, folder, memory):
+    url = {"file": f"file://{folder}", "plain": f"{folder}/", "memory": "memory://bucket"}[kind]
+    origin = opened(url)
+    listed = await origin.list()
+    assert [(item.path, item.size) for item in listed] == [("b.txt", 3), ("d/a.bin", len(DATA))]
+    assert await read(origin, listed[0]) == b"bee"
+    assert await read(origin, listed[1]) == DATA
+    assert (
+        await read(origin, listed[1], BLOCK - 1, 2 * BLOCK + 1) == DATA[BLOCK - 1 : 2 * BLOCK + 1]
+    )
+    await origin.close()
+
+
+async def test_yields_nothing_above_a_block(folder):
+    origin = opened(f"file://{folder}", include=("d/*",))
+    [item] = await origin.list()
+    blocks = origin.read(item.path, size=item.size, version=item.version, start=0, stop=item.size)
+    assert [len(block) async for block in blocks] == [BLOCK, BLOCK, BLOCK, 17]
+
+
+@pytest.mark.parametrize("how", ["overwritten", "replaced", "removed", "shortened"])
+async def test_a_file_that_was_changed_is_stale(folder, how):
+    origin = opened(f"file://{folder}")
+    item = (await origin.list())[1]
+    place = folder / "d" / "a.bin"
+    if how == "overwritten":
+        place.write_bytes(DATA[::-1])
+    elif how == "replaced":
+        stat = place.stat()
+        place.with_suffix(".new").write_bytes(DATA[::-1])
+        os.utime(place.with_suffix(".new"), ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        place.with_suffix(".new").replace(place)
+    elif how == "removed":
+        place.unlink()
+    else:
+        os.truncate(place, 5)
+    with pytest.raises(StaleVersion, match=r"a\.bin"):
+        await read(origin, item)
+
+
+async def test_a_file_that_changes_while_it_is_read_never_comes_whole(folder):
+    origin = opened(f"file://{folder}")
+    item = (await origin.list())[1]
+    blocks = origin.read(item.path, size=item.size, version=item.version, start=0, stop=item.size)
+    got = [await anext(blocks)]
+    (folder / "d" / "a.bin").write_bytes(DATA[::-1])
+    with pytest.raises(StaleVersion):
+        await _drain(blocks, got)
+    assert sum(map(len, got)) < len(DATA)
+
+
+async def _drain(blocks, got):
+    async for block in blocks:
+        got.append(block)
+
+
+async def test_a_missing_source_is_named(tmp_path):
+    with pytest.raises(NoSuchPath, match="nowhere"):
+        await opened(f"file://{tmp_path}/nowhere").list()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+async def test_a_file_without_permission_is_refused(folder):
+    origin = opened(f"file://{folder}")
+    item = (await origin.list())[1]
+    (folder / "d" / "a.bin").chmod(0)
+    with pytest.raises(OriginRefused):
+        await read(origin, item)
+
+
+async def test_fifos_and_folders_are_no_objects(folder):
+    os.mkfifo(folder / "pipe")
+    (folder / "empty").mkdir()
+    assert [item.path for item in await opened(f"file://{folder}").list()] == ["b.txt", "d/a.bin"]
+
+
+def test_an_unknown_scheme_is_refused_without_showing_the_secret():
+    mount = MountPlan("train", "floppy://a/b")
+    with pytest.raises(ConfigError, match="floppy") as caught:
+        open_origin(mount, "Cloud", {"password": "hush"})
+    assert "hush" not in str(caught.value)

@@ -1,0 +1,224 @@
+"""The OSS driver against a small server that speaks as much of OSS as listing and reading need."""
+
+import contextlib
+import hashlib
+import random
+from xml.sax.saxutils import escape
+
+import pytest
+from aiohttp import web
+
+from runtime.contract.plan import Endpoints, MountPlan
+from runtime.errors import (
+    ConfigError,
+    NoSuchPath,
+    OriginLied,
+    OriginRefused,
+    OriginUnavailable,
+    StaleVersion,
+)
+from runtime.origin.base import Timeouts, open_origin
+
+DATA = random.Random(9).randbytes(200_000)
+QUICK = Timeouts(backoff_seconds=0.01, stall_seconds=1)
+SECRET = {"key": "me", "secret": "hush", "token": "temporary"}
+
+
+class Bucket:
+    """Objects by key, at ``/bucket/``; ``status`` answers everything, ``shift`` lies of ranges."""
+
+    def __init__(self):
+        self.objects = {}
+        self.status = None
+        self.failures = 0
+        self.shift = 0
+        self.heads = []
+        self.page = 1000
+
+    def put(self, key, data, *, kind="Normal"):
+        etag = hashlib.md5(data).hexdigest().upper()
+        self.objects[key] = data, etag if kind == "Normal" else f"{etag}-2", kind
+
+    async def answer(self, request):
+        self.heads.append({**request.headers, "path": request.path})
+        if self.failures:
+            self.failures -= 1
+            return self.error(503, "ServiceUnavailable")
+        if self.status:
+            return self.error(*self.status)
+        key = request.match_info["key"]
+        return self.object(request, key) if key else self.listing(request)
+
+    @staticmethod
+    def error(status, code):
+        return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>")
+
+    def listing(self, request):
+        prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
+        keys = sorted(k for k in self.objects if k.startswith(prefix) and k > marker)
+        more, keys = len(keys) > self.page, keys[: self.page]
+        items = "".join(
+            f"<Contents><Key>{escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z"
+            f'</LastModified><ETag>"{self.objects[key][1]}"</ETag><Type>{self.objects[key][2]}'
+            f"</Type><Size>{len(self.objects[key][0])}</Size>"
+            "<StorageClass>Standard</StorageClass></Contents>"
+            for key in keys
+        )
+        next_marker = f"<NextMarker>{keys[-1]}</NextMarker>" if more else ""
+        return web.Response(
+            text=f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>"
+            f"{next_marker}{items}</ListBucketResult>",
+            content_type="application/xml",
+        )
+
+    def object(self, request, key):
+        if key not in self.objects:
+            return self.error(404, "NoSuchKey")
+        data, etag, _ = self.objects[key]
+        if request.headers["If-Match"] != f'"{etag}"':
+            return self.error(412, "PreconditionFailed")
+        first, last = map(int, request.headers["Range"].removeprefix("bytes=").split("-"))
+        first, last = first + self.shift, last + self.shift
+        headers = {"ETag": f'"{etag}"', "Content-Range": f"bytes {first}-{last}/{len(data)}"}
+        return web.Response(status=206, body=data[first : last + 1], headers=headers)
+
+
+@pytest.fixture
+async def bucket():
+    bucket = Bucket()
+    app = web.Application()
+    app.router.add_get("/bucket/{key:.*}", bucket.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    bucket.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield bucket
+    await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def opened(bucket, *, secret=SECRET, **mount):
+    mount = {"endpoints": Endpoints(cloud=bucket.endpoint), **mount}
+    plan = MountPlan("train", "oss://bucket/imagenet/train/", **mount)
+    origin = open_origin(plan, "Cloud", secret, timeouts=QUICK, source_address="127.0.0.1")
+    try:
+        yield origin
+    finally:
+        await origin.close()
+
+
+async def read(origin, found, start=0, stop=None):
+    stop = found.size if stop is None else stop
+    blocks = origin.read(found.path, size=found.size, version=found.version, start=start, stop=stop)
+    return b"".join([block async for block in blocks])
+
+
+async def test_lists_what_lies_below_the_prefix_page_by_page(bucket):
+    bucket.page = 2
+    for name in ("a.jpg", "d/b.jpg", "d/c & e.txt", "folder/"):
+        bucket.put(f"imagenet/train/{name}", name.encode())
+    bucket.put("imagenet/train-extra/x.jpg", b"no")
+    bucket.put("imagenet/train/z.tar", b"big", kind="Multipart")
+    async with opened(bucket) as origin:
+        listed = await origin.list()
+    assert [item.path for item in listed] == ["a.jpg", "d/b.jpg", "d/c & e.txt", "z.tar"]
+    assert listed[0].version == hashlib.md5(b"a.jpg").hexdigest().upper()
+    assert listed[0].digest == f"md5:{hashlib.md5(b'a.jpg').hexdigest()}"
+    assert listed[3].digest == ""
+    assert len(bucket.heads) == 3
+
+
+async def test_tells_no_digests_where_etags_are_none(bucket):
+    bucket.put("imagenet/train/a.jpg", b"x")
+    options = {"etagDigest": "none"}
+    async with opened(bucket, options=options) as origin:
+        assert [item.digest for item in await origin.list()] == [""]
+
+
+async def test_reads_ranges_of_the_version_signed(bucket):
+    bucket.put("imagenet/train/d/ü 1.bin", DATA)
+    async with opened(bucket) as origin:
+        [item] = await origin.list()
+        assert await read(origin, item) == DATA
+        assert await read(origin, item, 17, 100_000) == DATA[17:100_000]
+    head = bucket.heads[-1]
+    assert head["path"] == "/bucket/imagenet/train/d/ü 1.bin"
+    assert head["Range"] == "bytes=17-99999"
+    assert head["Authorization"].startswith("OSS me:")
+    assert head["x-oss-security-token"] == "temporary"
+    assert "hush" not in str(bucket.heads)
+
+
+async def test_reads_anonymously_without_a_secret(bucket):
+    bucket.put("imagenet/train/a.bin", DATA)
+    async with opened(bucket, secret={}) as origin:
+        [item] = await origin.list()
+        assert await read(origin, item, 0, 5) == DATA[:5]
+    assert "Authorization" not in bucket.heads[-1]
+
+
+async def test_an_object_that_was_replaced_or_removed_is_stale(bucket):
+    bucket.put("imagenet/train/a.bin", DATA)
+    async with opened(bucket) as origin:
+        [item] = await origin.list()
+        bucket.put("imagenet/train/a.bin", DATA[::-1])
+        with pytest.raises(StaleVersion, match="412"):
+            await read(origin, item)
+        bucket.objects.clear()
+        with pytest.raises(StaleVersion, match="404"):
+            await read(origin, item)
+
+
+async def test_another_range_is_a_lie(bucket):
+    bucket.put("imagenet/train/a.bin", DATA)
+    async with opened(bucket) as origin:
+        [item] = await origin.list()
+        bucket.shift = 1
+        with pytest.raises(OriginLied, match=r"a\.bin"):
+            await read(origin, item, 0, 100)
+
+
+async def test_a_hiccup_is_survived(bucket):
+    bucket.put("imagenet/train/a.bin", DATA)
+    bucket.failures = 2
+    async with opened(bucket) as origin:
+        [item] = await origin.list()
+        bucket.failures = 2
+        assert await read(origin, item) == DATA
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ((403, "AccessDenied"), OriginRefused),
+        ((503, "ServiceUnavailable"), OriginUnavailable),
+        ((404, "NoSuchBucket"), NoSuchPath),
+    ],
+)
+async def test_a_listing_that_fails_tells_why_without_the_secret(bucket, status, error):
+    bucket.status = status
+    async with opened(bucket) as origin:
+        with pytest.raises(error, match="oss://bucket/imagenet/train") as caught:
+            await origin.list()
+    assert "hush" not in str(caught.value)
+
+
+async def test_nobody_listening_is_unavailable(bucket):
+    async with opened(bucket, endpoints=Endpoints(cloud="127.0.0.1:1")) as origin:
+        with pytest.raises(OriginUnavailable):
+            await origin.list()
+
+
+@pytest.mark.parametrize(
+    ("mount", "secret", "sentence"),
+    [
+        ({"endpoints": Endpoints(basic="x")}, {}, "no endpoint for Cloud"),
+        ({"options": {"colour": "red"}}, {}, "option 'colour'"),
+        ({}, {"passphrase": "hush"}, "key 'passphrase'"),
+    ],
+)
+async def test_what_cannot_be_used_is_refused_by_name(bucket, mount, secret, sentence):
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        async with opened(bucket, secret=secret, **mount):
+            pass
+    assert "hush" not in str(caught.value)
