@@ -117,6 +117,15 @@ class PoolFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """What every node is to read: files and bytes as generated at the origin, and how often."""
+
+    files: int
+    bytes: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of a demo. It is well if there are no ``problems``, each one sentence."""
 
@@ -177,10 +186,10 @@ def _rates(members: Sequence[NodeFigures]) -> tuple[float, ...]:
 def forbidden_connections(nodes: Sequence[NodeFigures]) -> int:
     """Count the connections that no plan may allow.
 
-    Agents count those with addresses that are no member's; here every connection with a LocalOnly
-    node on either side counts as well, whatever the agent says of it.
+    Agents count those with addresses that are no member's; here every connection with a Basic or
+    LocalOnly node on either side counts as well, whatever the agent says of it.
     """
-    apart = {node.placing.address for node in nodes if node.placing.mode == "LocalOnly"}
+    apart = {node.placing.address for node in nodes if _stands_apart(node.placing)}
     total = 0
     for node in nodes:
         seen = [*node.connections.dialled.items(), *node.connections.accepted.items()]
@@ -190,20 +199,29 @@ def forbidden_connections(nodes: Sequence[NodeFigures]) -> int:
     return total
 
 
-def problems_of(nodes: Sequence[NodeFigures], files: int, size: int, epochs: int) -> list[str]:
+def _stands_apart(placing: Placing) -> bool:
+    return placing.mode == "LocalOnly" or placing.network_class == "Basic"
+
+
+def problems_of(
+    nodes: Sequence[NodeFigures], expected: Iterable[str], promise: Promise
+) -> list[str]:
     """Return a sentence for everything that does not hold; none means that all is well.
 
-    ``files`` and ``size`` are what was generated at the origin.
+    ``expected`` are the names of all nodes that must have figures.
     """
-    found = [sentence for node in nodes for sentence in _reading(node, files, size, epochs)]
+    silent = sorted(set(expected) - {node.placing.node for node in nodes})
+    found = [f"the agent on {name} does not answer at the end" for name in silent]
+    found += [sentence for node in nodes for sentence in _reading(node, promise)]
     forbidden = forbidden_connections(nodes)
     if forbidden:
         found.append(f"{forbidden} connections involve a node that may not peer")
-    found += [sentence for node in nodes for sentence in _origin(node, size)]
+    found += [sentence for node in nodes for sentence in _origin(node, promise.bytes)]
     found += [
-        f"domain {pool.name} drew {pool.origin_bytes} bytes from the origin; one crossing is {size}"
+        f"domain {pool.name} drew {pool.origin_bytes} bytes from the origin; "
+        f"one crossing is {promise.bytes}"
         for pool in pools_of(nodes)
-        if pool.mode == "Distributed" and pool.origin_bytes != size
+        if pool.mode == "Distributed" and pool.origin_bytes != promise.bytes
     ]
     return found
 
@@ -216,15 +234,18 @@ def _origin(node: NodeFigures, size: int) -> Iterable[str]:
         yield f"{name} must fetch its own copy of {size} bytes, and fetched {origin}"
 
 
-def _reading(node: NodeFigures, files: int, size: int, epochs: int) -> Iterable[str]:
+def _reading(node: NodeFigures, promise: Promise) -> Iterable[str]:
     name = node.placing.node
-    if len(node.tallies) != epochs:
-        yield f"{name} read {len(node.tallies)} of {epochs} epochs"
+    if len(node.tallies) != promise.epochs:
+        yield f"{name} read {len(node.tallies)} of {promise.epochs} epochs"
     for tally in node.tallies:
         where = f"{name}, epoch {tally.epoch + 1}"
         if tally.wrong_bytes:
             yield f"{where}: {tally.wrong_bytes} bytes differ from the origin"
         if tally.failures:
             yield f"{where}: {tally.failures} files could not be read, the last one {tally.failure}"
-        elif (tally.files, tally.bytes) != (files, size):
-            yield f"{where}: read {tally.files} files and {tally.bytes} bytes of {files} and {size}"
+        elif (tally.files, tally.bytes) != (promise.files, promise.bytes):
+            yield (
+                f"{where}: read {tally.files} files and {tally.bytes} bytes "
+                f"of {promise.files} and {promise.bytes}"
+            )

@@ -110,8 +110,10 @@ class OriginServer:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer for a file or a folder."""
         path = request.match_info["path"]
+        if "\0" in path:
+            raise web.HTTPNotFound
         place = (self._root / path).resolve()
-        if "\0" in path or not place.is_relative_to(self._root):
+        if not place.is_relative_to(self._root):
             raise web.HTTPNotFound
         if self._manifest and path == MANIFEST:
             return web.Response(text=self._listed(), content_type="application/jsonl")

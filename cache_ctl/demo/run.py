@@ -19,6 +19,7 @@ from cache_ctl.demo.figures import (
     NodeFigures,
     Outcome,
     PoolFigures,
+    Promise,
     forbidden_connections,
     pools_of,
     problems_of,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 EPOCHS = 3
 NAMESPACE = "training"
 PREWARM = "images"
-_DIGESTS = "digests.json"
 SOURCE = "training/images/train"
 START_SECONDS = 60.0
 PREWARM_SECONDS = 90.0
@@ -55,6 +55,7 @@ READING_SECONDS = 180.0
 """Limits far beyond what a slow machine needs: past them something is broken."""
 SETTLE_SECONDS = 5.0
 FRAME_SECONDS = 0.25
+_DIGESTS = "digests.json"
 
 
 @dataclass(slots=True)
@@ -73,6 +74,11 @@ class _Demo:
         """Bytes of the dataset."""
         return sum(sample.size for sample in self.samples)
 
+    @property
+    def promise(self) -> Promise:
+        """What every node is to read."""
+        return Promise(len(self.samples), self.size, EPOCHS)
+
     def nodes(self, sent: dict[str, int] | None = None) -> tuple[NodeFigures, ...]:
         """Return every node's figures as they are now."""
         world = self.world
@@ -88,7 +94,7 @@ async def run(folder: Path, screen: Screen) -> Outcome:
     began = time.monotonic()
     prepare_folder(folder)
     try:
-        samples = await asyncio.to_thread(data.generate, folder / "origin")
+        samples = data.generate(folder / "origin")
         data.save(samples, folder / _DIGESTS)
         origin_port = free_port([ORIGIN_ADDRESS], ORIGIN_PORT)
         files = _files(folder, origin_port)
@@ -132,7 +138,7 @@ async def _act(demo: _Demo, files: DemoFiles, folder: Path, began: float) -> Out
         wrong_bytes=sum(tally.wrong_bytes for node in figures for tally in node.tallies),
         forbidden_connections=forbidden_connections(figures),
         domains=pools_of(figures),
-        problems=tuple(problems_of(figures, len(demo.samples), demo.size, EPOCHS)),
+        problems=tuple(problems_of(figures, nodes, demo.promise)),
         prewarm_seconds=warm - started,
         reading_seconds=seconds,
         wall_seconds=time.monotonic() - began,
@@ -186,7 +192,8 @@ def _prewarmed(world: LocalWorld) -> bool:
 def _prewarm_progress(demo: _Demo) -> Callable[[PoolFigures], tuple[int, int]]:
     def progress(pool: PoolFigures) -> tuple[int, int]:
         reports = demo.world.reports
-        shares = [share for node in pool.nodes for share in reports[node].prewarms]
+        known = [reports[node] for node in pool.nodes if node in reports]
+        shares = [share for report in known for share in report.prewarms]
         return sum(it.bytes_done for it in shares), sum(it.bytes_total for it in shares)
 
     return progress
@@ -217,7 +224,8 @@ async def _live(
             yield
         finally:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 async def _settled(demo: _Demo) -> tuple[NodeFigures, ...]:

@@ -51,9 +51,12 @@ def plan_texts(cache: ObjectCache, layout: StateDir) -> dict[Path, str]:
     }
 
 
-def agents(cache: ObjectCache, layout: StateDir, *, log_level: str) -> dict[str, AgentSpec]:
-    """Return the agents that are to run, by node name. One whose plan is not there yet waits."""
-    found = {}
+def agents(cache: ObjectCache, layout: StateDir, *, log_level: str) -> dict[str, AgentSpec | None]:
+    """Return the agents that are to run, by node name.
+
+    None stands for one whose plan is not there now: it goes on as it is, or waits to begin.
+    """
+    found: dict[str, AgentSpec | None] = {}
     for body in cache.list(kinds.CACHE_WORKER):
         worker = parse(CacheWorker, body)
         if isinstance(worker, str):
@@ -62,6 +65,7 @@ def agents(cache: ObjectCache, layout: StateDir, *, log_level: str) -> dict[str,
         try:
             plan = plan_of(plan_body or {})
         except ConfigError:
+            found[worker.spec.node] = None
             continue
         found[worker.spec.node] = _agent(worker, plan, cache, layout, log_level=log_level)
     return found

@@ -113,7 +113,12 @@ class Supervisor:
     def _changed(self, kind: Kind, before: Resource | None, after: Resource | None) -> None:
         if kind not in _WATCHED:
             return
-        if kind is kinds.CACHE_WORKER and before and after and before["spec"] == after["spec"]:
+        if (
+            kind is kinds.CACHE_WORKER
+            and before
+            and after
+            and before.get("spec") == after.get("spec")
+        ):
             return  # one of our own reports
         self._wake.set()
 
@@ -134,11 +139,12 @@ class Supervisor:
 
         Agents that stay notice by themselves what is new in their files.
         """
-        wanted = agents(self._cache, self._layout, log_level=self._log_level)
+        found = agents(self._cache, self._layout, log_level=self._log_level)
+        wanted = {node: spec for node, spec in found.items() if spec is not None}
         leaving = [
             node
             for node, running in self._running.items()
-            if node not in wanted or _needs_restart(running.spec, wanted[node])
+            if node not in found or (node in wanted and _needs_restart(running.spec, wanted[node]))
         ]
         texts = plan_texts(self._cache, self._layout)
         for file, text in texts.items():

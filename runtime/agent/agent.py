@@ -23,11 +23,11 @@ from runtime.agent.planview import PlanView
 from runtime.agent.prewarm import Prewarm
 from runtime.agent.scrub import scrub
 from runtime.agent.snapshots import Snapshots
-from runtime.agent.sources import OriginSource, PeerSource
+from runtime.agent.sources import PROBE_SECONDS, OriginSource, PeerSource
 from runtime.agent.unitservice import UnitService
 from runtime.catalog.shelf import Shelf
 from runtime.contract.plan import Plan, TierPlan
-from runtime.errors import CacheError, NoSuchPath
+from runtime.errors import CacheError, NoSuchPath, PeerUnavailable
 from runtime.peers.dial import Dialler
 from runtime.peers.pool import Peers
 from runtime.store.store import Store
@@ -56,7 +56,7 @@ class Agent:
         self.datasets: dict[str, Dataset] = {}
         self.accepted: dict[str, int] = {}
         self.dialled: dict[str, int] = {}
-        self.health = Health(asyncio.get_running_loop().time)
+        self.health = Health(self._probe)
         self._dialler = Dialler(
             me=settings.uid,
             source_address=settings.address,
@@ -103,6 +103,7 @@ class Agent:
         )
         agent.append(cls(settings, keys, plan, store))
         me = agent[0]
+        me.spawn("health", me.health.run())
         me.spawn("neighbours", me.neighbours.run())
         me.spawn("scrub", scrub(store))
         await me.follow(plan)
@@ -266,6 +267,12 @@ class Agent:
         if not self.settings.secrets_dir or not folder.is_dir():
             raise CacheError(f"secret {name!r} has not reached this node; create it, with its keys")
         return {file.name: file.read_text().strip() for file in folder.iterdir() if file.is_file()}
+
+    async def _probe(self, uid: str) -> None:
+        member = self.view.members.get(uid)
+        if member is None:
+            raise PeerUnavailable(f"{uid} is no member of the plan")
+        await self.peers.probe(member, seconds=PROBE_SECONDS)
 
     def _note_dial(self, address: str, allowed: bool) -> None:  # noqa: FBT001 - a callback
         if allowed:

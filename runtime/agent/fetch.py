@@ -191,7 +191,7 @@ class Fetcher:
         if known is not None:
             return known
         cells = self.missing(content, unit) or list(content.layout.unit_cells(unit))
-        return self._launch(Flight(content, unit, cells, priority=priority))
+        return self._launch(self._new(content, unit, cells, priority))
 
     def _cell_flight(self, content: Content, unit: int, cell: int) -> Flight:
         whole = self._flights.get(content.unit_name(unit))
@@ -202,8 +202,14 @@ class Fetcher:
 
     def cell_flight(self, content: Content, unit: int, cell: int) -> Flight:
         """Start or join the fetch of one cell on its own."""
-        flight = Flight(content, unit, [cell], priority=DEMAND)
+        flight = self._new(content, unit, [cell], DEMAND)
         return self._join(flight.name, DEMAND) or self._launch(flight)
+
+    def _new(self, content: Content, unit: int, cells: Sequence[int], priority: int) -> Flight:
+        def rested(stop: int) -> bytes | None:
+            return self.blob(content).verified_read(cells[0], 0, stop)
+
+        return Flight(content, unit, cells, priority=priority, rested=rested)
 
     def under_way(self, name: str) -> Flight | None:
         """Return the fetch of this name that is under way, or that lies in transit."""
@@ -238,6 +244,7 @@ class Fetcher:
                 await _sum_up(flight, landing)
                 await self._admit(flight, landing)
             except BaseException:
+                flight.unwatch(landing)
                 landing.release()
                 raise
             self._settle(flight, landing)
@@ -312,6 +319,7 @@ class Fetcher:
     def _settle(self, flight: Flight, landing: Landing) -> None:
         """Keep what the store did not admit for a while, for those who will read it through."""
         if flight.admitted:
+            flight.unwatch(landing)
             landing.release()
             return
         self._counters.read_through_units += 1
@@ -355,8 +363,7 @@ async def _sum_up(flight: Flight, landing: Landing) -> None:
             if cell not in flight.failed
         }
 
-    flight.sums = await asyncio.to_thread(sums)
-    flight.summed.set()
+    flight.sum_up(await asyncio.to_thread(sums))
 
 
 def _write(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runtime.errors import NotCached, PeerLied
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from runtime.agent.content import Content
     from runtime.agent.landing import Landing
@@ -22,14 +22,24 @@ class Flight:
     the origin or from an owner: only then may a peer be given them while they arrive, or two
     agents could wait for each other. ``failed`` holds an error for each cell that could not be
     had; ``admitted`` tells whether the store took the rest. ``sums`` are the checksums of the
-    cells that could, known once ``summed`` is set.
+    cells that could, known once ``summed``. ``rested`` reads the first bytes of the span back
+    from the store, verified.
     """
 
-    def __init__(self, content: Content, unit: int, cells: Sequence[int], *, priority: int) -> None:
+    def __init__(
+        self,
+        content: Content,
+        unit: int,
+        cells: Sequence[int],
+        *,
+        priority: int,
+        rested: Callable[[int], bytes | None],
+    ) -> None:
         self.content = content
         self.unit = unit
         self.cells = tuple(cells)
         self.priority = priority
+        self._rested = rested
         first, last = self.cells[0], self.cells[-1]
         layout = content.layout
         self.whole = len(self.cells) == len(layout.unit_cells(unit)) or len(self.cells) > 1
@@ -44,7 +54,7 @@ class Flight:
         self.admitted = False
         self.failed: dict[int, Exception] = {}
         self.sums: dict[int, int] = {}
-        self.summed = asyncio.Event()
+        self.summed = False
         self.landing: Landing | None = None
         self.landed_at = 0.0
         self._landings: list[Landing] = []
@@ -83,6 +93,30 @@ class Flight:
         assert self.task is not None
         await asyncio.shield(self.task)
 
+    def watch(self, landing: Landing) -> None:
+        """Show a landing's bytes to those who stream this flight."""
+        self._landings.append(landing)
+        self.notify()
+
+    def unwatch(self, landing: Landing) -> None:
+        """Stop showing a landing: it failed, or its bytes rest in the store."""
+        self._landings.remove(landing)
+        self.notify()
+
+    def notify(self) -> None:
+        """Wake those who wait for something to change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _change(self) -> None:
+        """Wait until something changes or the flight ends."""
+        assert self.task is not None
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait([changed, self.task], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+
     async def begun(self) -> None:
         """Wait until the first bytes arrive, so that an early failure is told as one.
 
@@ -94,23 +128,7 @@ class Flight:
             if self.task.done():
                 self.task.result()
                 return
-            best = next(iter(self._landings), None)
-            await self._progress(best, 0)
-
-    def watch(self, landing: Landing) -> None:
-        """Show a landing's bytes to those who stream this flight."""
-        self._landings.append(landing)
-        self._announce()
-
-    def unwatch(self, landing: Landing) -> None:
-        """Stop showing a landing that failed."""
-        if landing in self._landings:
-            self._landings.remove(landing)
-        self._announce()
-
-    def _announce(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+            await self._change()
 
     async def trailer(self) -> list[int]:
         """Wait for the verified bytes; return a checksum for each cell of a peer's answer.
@@ -119,62 +137,79 @@ class Flight:
             CacheError: why the bytes cannot be had.
         """
         assert self.task is not None
-        summed = asyncio.ensure_future(self.summed.wait())
-        try:
-            await asyncio.wait([summed, self.task], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            summed.cancel()
-        if not self.summed.is_set():
-            self.task.result()
+        while not self.summed:
+            if self.task.done():
+                self.task.result()
+            await self._change()
         sums = [0] * self.answer_cells
         for cell, value in self.sums.items():
             sums[self.index_of(cell)] = value
         return sums
 
-    async def stream(self, start: int, stop: int) -> AsyncIterator[memoryview]:
+    def sum_up(self, sums: dict[int, int]) -> None:
+        """Note the checksums of the cells that landed."""
+        self.sums = sums
+        self.summed = True
+        self.notify()
+
+    async def stream(self, start: int, stop: int, *, verified: bool) -> AsyncIterator[memoryview]:
         """Yield bytes ``start`` to ``stop`` of the span as they arrive.
 
-        Where a landing fails midway the stream goes on from another attempt's, once that one has
-        got as far and agrees with every byte that was shown.
+        With ``verified`` a peer's bytes are shown once they are whole and proved right; without,
+        the caller verifies. Where a landing fails midway the stream goes on from another
+        attempt's, once that one has got as far and agrees with every byte that was shown.
 
         Raises:
             CacheError: why the rest cannot be had.
         """
-        current: Landing | None = None
+        assert self.task is not None
+        shown: Landing | None = None
         try:
             while start < stop:
-                best = max(self._landings, key=lambda landing: landing.shown, default=None)
-                if best is None or best.shown <= start:
-                    await self._progress(best, start)
+                source = self._source(shown, start, verified=verified)
+                if source is None and not self.task.done():
+                    await self._change()
                     continue
-                if best is not current:
-                    if current is not None and current.view[:start] != best.view[:start]:
-                        raise PeerLied(f"two answers for unit {self.name} differ")
-                    best.retain()
-                    if current is not None:
-                        current.release()
-                    current = best
-                upto = min(best.shown, stop)
-                yield best.view[start:upto]
+                if source is None:
+                    self.task.result()
+                    rest = memoryview(await self._resting(stop))
+                    _agree(self.name, shown, rest, start)
+                    yield rest[start:]
+                    return
+                if source is not shown:
+                    _agree(self.name, shown, source.view, start)
+                    source.retain()
+                    if shown is not None:
+                        shown.release()
+                    shown = source
+                upto = min(source.shown, stop)
+                yield source.view[start:upto]
                 start = upto
         finally:
-            if current is not None:
-                current.release()
+            if shown is not None:
+                shown.release()
 
-    async def _progress(self, best: Landing | None, start: int) -> None:
-        """Wait until a landing shows more, another one appears, or the flight ends."""
-        assert self.task is not None
-        if self.task.done():
-            self.task.result()
-            raise NotCached(f"unit {self.name} landed without these bytes")
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._changed.wait())]
-        if best is not None:
-            waits.append(asyncio.ensure_future(best.beyond(start)))
-        try:
-            await asyncio.wait([*waits, self.task], return_when=asyncio.FIRST_COMPLETED)
-            if best is not None and best.error is not None:
-                self.unwatch(best)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+    def _source(self, shown: Landing | None, start: int, *, verified: bool) -> Landing | None:
+        """Return the landing to go on from at ``start``: the one in use while it is good."""
+        held = self._landings if shown is None else [shown, *self._landings]
+        able = [
+            landing
+            for landing in held
+            if landing.shown > start
+            and landing.error is None
+            and (landing.trusted or landing.complete or not verified)
+        ]
+        return able[0] if shown in able else max(able, key=lambda one: one.shown, default=None)
+
+    async def _resting(self, stop: int) -> bytes:
+        """Return the span's bytes up to ``stop`` from the store, where they went meanwhile."""
+        data = await asyncio.to_thread(self._rested, stop)
+        if data is None:
+            raise NotCached(f"unit {self.name} left the store as quickly as it came; read again")
+        return data
+
+
+def _agree(name: str, shown: Landing | None, other: memoryview, start: int) -> None:
+    """Refuse to go on with bytes that contradict those that were shown."""
+    if shown is not None and shown.view[:start] != other[:start]:
+        raise PeerLied(f"two answers for unit {name} differ")

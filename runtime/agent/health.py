@@ -1,42 +1,70 @@
-"""Which members answer: the agent's own view, from its own askings."""
+"""Which members answer: the agent's own view, from its own askings and probes.
+
+A member that failed is left out of the read path until a probe, an answer or a question of its
+own shows that it is back; probes follow each other at growing pauses.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from runtime.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 10.0
+FIRST_PAUSE: Final = 0.25
+LONGEST_PAUSE: Final = 2.0
 
 
 class Health:
-    """Members that failed lately, and until when they are left alone.
+    """Members that do not answer now. ``probe`` asks one, and raises when it does not answer."""
 
-    Each failure in a row doubles the pause. A member is asked again when its pause is over: the
-    next asking, or its neighbours' probe, tells whether it is back.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._down: dict[str, tuple[float, float]] = {}  # uid -> (until, pause)
+    def __init__(self, probe: Callable[[str], Awaitable[None]]) -> None:
+        self._probe = probe
+        self._down: dict[str, float] = {}  # uid -> the pause before its next probe
+        self._failed = asyncio.Event()
 
     def failed(self, uid: str) -> None:
         """Note that a member did not answer as it should."""
-        _, pause = self._down.get(uid, (0.0, FIRST_PAUSE / 2))
-        pause = min(pause * 2, LONGEST_PAUSE)
-        self._down[uid] = (self._clock() + pause, pause)
+        self._down.setdefault(uid, FIRST_PAUSE)
+        self._failed.set()
 
     def answered(self, uid: str) -> None:
-        """Note that a member answered."""
+        """Note that a member answered, or asked."""
         self._down.pop(uid, None)
 
     def down(self) -> set[str]:
-        """Return the members that are to be left alone now."""
-        now = self._clock()
-        return {uid for uid, (until, _) in self._down.items() if until > now}
+        """Return the members that are to be left out now."""
+        return set(self._down)
 
     def keep_only(self, members: set[str]) -> None:
         """Forget members that left the plan."""
-        self._down = {uid: entry for uid, entry in self._down.items() if uid in members}
+        self._down = {uid: pause for uid, pause in self._down.items() if uid in members}
+
+    async def run(self) -> None:
+        """Probe whoever is down, until cancelled."""
+        watched: dict[str, asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._failed.clear()
+                for uid in self._down:
+                    if uid not in watched or watched[uid].done():
+                        watched[uid] = asyncio.create_task(self._watch(uid))
+                await self._failed.wait()
+        finally:
+            for task in watched.values():
+                task.cancel()
+            await asyncio.gather(*watched.values(), return_exceptions=True)
+
+    async def _watch(self, uid: str) -> None:
+        while uid in self._down:
+            await asyncio.sleep(self._down.get(uid, 0))
+            try:
+                await self._probe(uid)
+            except CacheError:
+                if uid in self._down:
+                    self._down[uid] = min(self._down[uid] * 2, LONGEST_PAUSE)
+            else:
+                self.answered(uid)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import mmap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HELD_BACK = 64 * 1024
 """The last bytes of a landing are not shown before it is verified, so that a stream that turns out
@@ -39,21 +42,25 @@ class Landing:
     """A unit on its way in, ``size`` bytes; shared by whoever waits for it.
 
     States: filling, then complete (verified) or failed. ``absent`` are cells of a group whose bytes
-    could not be had and are not in it. Holders call ``retain`` and ``release``;
-    the buffer goes back to its pool with the last of them.
+    could not be had and are not in it. ``trusted`` bytes come from the origin itself; those of a
+    peer prove right or wrong only with the last of them. ``notify`` is called at every change.
+    Holders call ``retain`` and ``release``; the buffer goes back to its pool with the last of them.
     """
 
-    def __init__(self, size: int, pool: BufferPool) -> None:
+    def __init__(
+        self, size: int, pool: BufferPool, *, trusted: bool, notify: Callable[[], None]
+    ) -> None:
         self.size = size
+        self.trusted = trusted
         self.filled = 0
         self.complete = False
         self.error: BaseException | None = None
         self.absent: tuple[int, ...] = ()
+        self._notify = notify
         self._pool = pool
         self._buffer = pool.take(size)
         self.view = memoryview(self._buffer)[:size]
         self._holders = 1
-        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def shown(self) -> int:
@@ -63,38 +70,23 @@ class Landing:
     def advance(self, count: int) -> None:
         """Note that ``count`` more bytes are in the buffer."""
         self.filled += count
-        self._wake()
+        self._notify()
 
     def reached(self, filled: int) -> None:
         """Note that the first ``filled`` bytes are in the buffer."""
         self.filled = filled
-        self._wake()
+        self._notify()
 
     def finish(self) -> None:
         """Declare the bytes whole and verified."""
         self.filled = self.size
         self.complete = True
-        self._wake()
+        self._notify()
 
     def fail(self, error: BaseException) -> None:
         """Declare that these bytes will not become whole."""
         self.error = error
-        self._wake()
-
-    async def beyond(self, offset: int) -> int:
-        """Wait until more than ``offset`` bytes may be read; return how many.
-
-        Raises:
-            BaseException: what the landing failed with.
-        """
-        while True:
-            if self.error is not None:
-                raise self.error
-            if self.complete or self.shown > offset:
-                return self.shown
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            await waiter
+        self._notify()
 
     def retain(self) -> Landing:
         """Count one more holder."""
@@ -113,9 +105,3 @@ class Landing:
             except BufferError:
                 return
             self._pool.give(self._buffer)
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)

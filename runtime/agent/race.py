@@ -98,7 +98,12 @@ class Race:
             await self._stop(list(self._running))
 
     def _start(self, step: Step) -> None:
-        landing = Landing(self._flight.size, self._pool)
+        landing = Landing(
+            self._flight.size,
+            self._pool,
+            trusted=step.via == "origin",
+            notify=self._flight.notify,
+        )
         now = time.monotonic()
         self._flight.via = step.via
         self._flight.rooted = step.via != "holder"

@@ -30,6 +30,7 @@ def report(agent: Agent, *, port: int | None) -> NodeReport:
         tiers=agent.store.tiers(),
         datasets=tuple(_dataset(agent, dataset) for dataset in agent.datasets.values()),
         prewarms=tuple(prewarm.report for prewarm in agent.prewarms),
+        members_down=len(agent.health.down()),
         counters=agent.counters.as_dict(),
         connections=Connections(
             dialled=dict(agent.dialled),

@@ -115,13 +115,13 @@ class Snapshots:
         if heard or not ranking:
             self._alone_since = None
             return
-        if view.me not in ranking:
-            raise NotCached("no member that takes its snapshots answers")
         if above:
             now = time.monotonic()
             self._alone_since = self._alone_since or now
-            if now - self._alone_since < TAKE_OVER_SECONDS:
-                raise NotCached("the members that take its snapshots do not answer yet")
+            if view.me not in ranking or now - self._alone_since < TAKE_OVER_SECONDS:
+                if self._dataset.head is None:
+                    raise NotCached("the members that take its snapshots do not answer yet")
+                return
         if self._due():
             if self._dataset.head is None:
                 await self._adopt_from([uid for uid in ranking if uid != view.me])

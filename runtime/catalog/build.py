@@ -152,8 +152,11 @@ def _in_order(entries: Iterable[Entry]) -> Listed:
         if name in {"", ".", ".."} or "\0" in name or entry.size < 0 or not _is_unicode(name):
             raise ConfigError(
                 f"the listing has the path {entry.path!r} of {entry.size} bytes; a file has a name "
-                "other than '', '.' and '..', in Unicode and without NUL, and a size of 0 or more"
+                "other than '', '.' and '..', in Unicode and without NUL, and a size of 0 or more; "
+                "rename it or exclude it"
             )
+        if not _is_unicode(entry.version):
+            raise ConfigError(f"the listing has {entry.path!r} with a version not in Unicode")
         if f"{folder}{name}/" in folders:
             raise ConfigError(f"the listing has {entry.path!r} as a file and as a folder")
     keys = [(folder, name) for folder, name, _ in keyed]
@@ -182,7 +185,7 @@ def _check_folder(folder: str) -> None:
     if any(part in {"", ".", ".."} or "\0" in part for part in parts) or not _is_unicode(folder):
         raise ConfigError(
             f"the listing has files in {folder!r}; a folder's path is made of names other than "
-            "'', '.' and '..', in Unicode and without NUL"
+            "'', '.' and '..', in Unicode and without NUL; rename them or exclude them"
         )
 
 

@@ -7,10 +7,10 @@ be free in the child; the child then opens a connection of its own.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from array import array
 from heapq import heapify, heappop
 from typing import TYPE_CHECKING, Final
@@ -36,13 +36,8 @@ _LAST_FOLDER: Final = 1 << 62
 _lock = threading.Lock()
 
 
-def _free_the_lock() -> None:
-    with contextlib.suppress(RuntimeError):
-        _lock.release()
-
-
 os.register_at_fork(
-    before=_lock.acquire, after_in_parent=_free_the_lock, after_in_child=_free_the_lock
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
 )
 
 
@@ -63,6 +58,7 @@ class Catalog:
             self._fd = os.dup(source) if isinstance(source, int) else os.open(source, os.O_RDONLY)
         except OSError as error:
             raise ConfigError(f"the catalog {self._name} cannot be opened: {error}") from error
+        self._close_fd = weakref.finalize(self, os.close, self._fd)
         self._connection: sqlite3.Connection | None = None
         self._pid = -1
         self._folders: dict[str, int] = {}
@@ -115,9 +111,8 @@ class Catalog:
             self._pid = -1
             if connection is not None:
                 connection.close()
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            self._close_fd()
+            self._fd = -1
 
     # -- one path ---------------------------------------------------------------------------
 

@@ -72,7 +72,10 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What one agent is, holds and did."""
+    """What one agent is, holds and did.
+
+    ``members_down`` counts the members of its domain that do not answer it now.
+    """
 
     node: str
     uid: str
@@ -88,6 +91,7 @@ class NodeReport:
     tiers: tuple[TierReport, ...] = ()
     datasets: tuple[DatasetReport, ...] = ()
     prewarms: tuple[PrewarmReport, ...] = ()
+    members_down: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     connections: Connections = field(default_factory=Connections)
     version: int = 1

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from runtime.contract.plan import MountPlan, NetworkClass
 
@@ -63,7 +63,7 @@ class Origin(Protocol):
 
     def read(
         self, path: str, *, size: int, version: str, start: int, stop: int
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the bytes ``start`` to ``stop`` of exactly this version, in blocks.
 
         ``size`` is the whole object's. Close the iterator (``contextlib.aclosing``) when it is

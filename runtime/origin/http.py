@@ -134,23 +134,22 @@ class HttpOrigin:
     async def list(self) -> list[Found]:
         """Return all objects that the mount includes, see ``base.Origin.list``."""
         told = await (self._told_by_manifest() if self._manifest else self._told_by_indexes())
-        found: dict[str, Found] = {}
-        incomplete = []
+        found, incomplete = [], []
         for item in told:
             if not self._selects(item.path):
                 continue
             if item.size < 0 or not item.version:
                 incomplete.append(item)
             else:
-                found[item.path] = item
+                found.append(item)
 
         async def complete(item: Found) -> None:
             whole = await self._retries.call(lambda: self._ask(item))
             if whole is not None:
-                found[item.path] = whole
+                found.append(whole)
 
         await each(incomplete, complete, limit=self._timeouts.connections)
-        return [found[path] for path in sorted(found)]
+        return sorted(found)
 
     async def _ask(self, item: Found) -> Found | None:
         """Ask for an object's size and version; None when it has gone meanwhile."""
@@ -277,7 +276,7 @@ def _manifest_entry(item: Any, name: str, number: int) -> Found:
     if isinstance(item, dict):
         path, size = item.get("path"), item.get("size", -1)
         etag, told = item.get("etag") or "", item.get("digest") or ""
-        if isinstance(path, str) and type(size) is int and isinstance(etag, str):
+        if isinstance(path, str) and type(size) is int and _is_header_text(etag):
             try:
                 return Found(path.removeprefix("./"), size, from_etag(etag), digest.normal(told))
             except (ConfigError, AttributeError) as error:
@@ -286,6 +285,11 @@ def _manifest_entry(item: Any, name: str, number: int) -> Found:
         f"entry {number} of the manifest {name} is not an object with a path and, if told, "
         "a size in bytes and an etag"
     )
+
+
+def _is_header_text(text: object) -> bool:
+    """Tell whether a value may stand in a header as it is."""
+    return isinstance(text, str) and text.isascii() and text.isprintable()
 
 
 def _moved(source: str, endpoint: str) -> str:
@@ -306,7 +310,11 @@ def _login_in(source: str) -> dict[str, str]:
 
 
 def _authorization(secret: Mapping[str, str]) -> dict[str, str]:
-    if token := secret.get("token"):
+    if token := secret.get("token", "").strip():  # files of secrets often end with a newline
+        if not _is_header_text(token):
+            raise ConfigError(
+                "the token in a mount's secret holds more than one line of ASCII text"
+            )
         return {"Authorization": f"Bearer {token}"}
     if "username" in secret:
         login = f"{secret['username']}:{secret.get('password', '')}"

@@ -7,6 +7,7 @@ other's: ossfs itself neither asks for a version nor looks at the range that com
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -37,6 +38,10 @@ _SECRETS: Final = {"key", "secret", "token"}
 _PAGE: Final = 1000
 _PUT_AT_ONCE: Final = "Normal"
 """The type of objects that were put in one request: their etag is their md5."""
+
+
+# At DEBUG the library logs requests with their signature and token, and secrets stay out of logs.
+logging.getLogger("aiooss2").setLevel(logging.WARNING)
 
 
 class _Session(AioSession):
@@ -122,6 +127,11 @@ class OssOrigin:
                 f"the mount {mount.name!r} names no endpoint for {network_class} nodes; set "
                 f"endpoints.{network_class.lower()} or options.endpoint"
             )
+        if bool(secret.get("key")) != bool(secret.get("secret")):
+            raise ConfigError(
+                f"the secret of the mount {mount.name!r} has only one of key and secret; set both, "
+                "or neither for anonymous access"
+            )
         if not urlsplit(mount.source).netloc:
             raise ConfigError(f"the mount {mount.name!r} has a source without a bucket")
         filesystem = AioOSSFileSystem(
@@ -129,7 +139,7 @@ class OssOrigin:
             asynchronous=True,
             skip_instance_cache=True,
             use_listings_cache=False,
-            **secret,
+            **{name: value.strip() for name, value in secret.items()},
         )
         filesystem._session = _Session(timeouts, source_address)  # noqa: SLF001 - the only way to give it ours
         return cls(

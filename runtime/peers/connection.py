@@ -75,7 +75,6 @@ class PeerConnection:
         self._progress: Progress | None = None
         self._last_byte = 0.0
         self._lowat = 1
-        self._patient = True
         self._ticker: asyncio.TimerHandle | None = None
         self._reading = False
         self._resume()
@@ -138,7 +137,6 @@ class PeerConnection:
         self._sound = False
         self._check_open(untouched=False)
         self._last_byte = self._loop.time()
-        self._patient = True
         self._view, self._progress = view, progress
         self._ticker = self._loop.call_later(TICK, self._tick, stall, self._filled)
         try:
@@ -149,7 +147,6 @@ class PeerConnection:
             if self._ticker is not None:
                 self._ticker.cancel()
             self._view = self._progress = None
-            self._set_lowat(1)
             self._resume()
         self._sound = self._keep
 
@@ -217,11 +214,10 @@ class PeerConnection:
         got = self._filled - before
         if got:
             self._last_byte = self._loop.time()
-            self._patient = self._patient or got >= LOWAT // 2
             if self._progress is not None:
                 self._progress(self._filled)
         left = len(view) - self._filled
-        self._set_lowat(max(1, min(LOWAT, left)) if self._patient else 1)
+        self._set_lowat(max(1, min(LOWAT, left)))
         if not left:
             self._wake()
 
@@ -231,7 +227,6 @@ class PeerConnection:
         if view is None or self.closed:
             return
         if self._filled == filled_before:
-            self._patient = False
             self._on_readable()
         if self._loop.time() - self._last_byte >= stall:
             self._give_up(f"sent no byte for {stall:g} s")

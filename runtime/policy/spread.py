@@ -50,9 +50,7 @@ class Spread:
         if requester in entry.referred or len(others) < self.degree:
             entry.referred.setdefault(requester, 0)
             return None
-        target = min(
-            others, key=lambda uid: (entry.referred[uid], distance(requester, uid), uid)
-        )
+        target = min(others, key=lambda uid: (entry.referred[uid], distance(requester, uid), uid))
         entry.referred[target] += 1
         return target
 

@@ -88,6 +88,7 @@ class Access:
                 counters.forbidden_connections += 1
             raise
         self.expected(request)
+        self._agent.health.answered(member.uid)
         return member
 
     def _claimed(self, request: Request) -> Member:

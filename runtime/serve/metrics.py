@@ -22,6 +22,7 @@ def _lines(node: NodeReport) -> Iterator[str]:
     for name, value in node.counters.items():
         yield from _metric(f"cachectl_{name}_total", "counter", [("", value)])
     yield from _metric("cachectl_ready", "gauge", [("", int(node.ready))])
+    yield from _metric("cachectl_members_down", "gauge", [("", node.members_down)])
     yield from _metric("cachectl_plan_generation", "gauge", [("", node.plan_generation)])
     tiers = [(_labels(medium=tier.medium, path=tier.path), tier) for tier in node.tiers]
     yield from _metric("cachectl_tier_quota_bytes", "gauge", [(at, t.quota) for at, t in tiers])

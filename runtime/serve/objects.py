@@ -130,7 +130,7 @@ class Objects:
                 if self._agent.fetcher.missing(content, ahead):
                     self._agent.fetcher.fetch_in_background(content, ahead)
             flight = self._agent.fetcher.flight(content, cell)
-            async for view in flight.stream(start - base, upto - base):
+            async for view in flight.stream(start - base, upto - base, verified=True):
                 yield view
             start = upto
 

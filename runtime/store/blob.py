@@ -150,7 +150,7 @@ class Blob:
 
     def _resident(self, unit: int) -> Resident | None:
         resident = self.units.get(unit)
-        if resident is not None and resident.suspect:
+        if resident is not None and resident.doubted:
             self.vet(unit)
             resident = self.units.get(unit)
         return resident
@@ -315,7 +315,7 @@ class Blob:
     def suspect(self, unit: int) -> bool:
         """Tell whether a unit is from before a machine crash and not verified yet."""
         resident = self.units.get(unit)
-        return resident is not None and resident.suspect
+        return resident is not None and bool(resident.doubted)
 
     def vet(self, unit: int) -> None:
         """Verify a suspect unit: cells that match become present, the others are dropped."""
@@ -323,31 +323,28 @@ class Blob:
             return
         with self._core.lock:
             resident = self.units.get(unit)
-            if resident is None or not resident.suspect or not self._acquire(resident.pair):
+            if resident is None or not resident.doubted or not self._acquire(resident.pair):
                 return
             resident.pins += 1
         pair = resident.pair
         good: list[int] = []
         bad: list[int] = []
-        for cell in self.layout.unit_cells(unit):
-            if pair.mapped.sums[cell]:
-                start, stop = self.layout.cell_range(cell)
-                data = self._read(pair, cell, 0, stop - start)
-                matches = self._matches(pair, cell, (0, stop - start), data, thorough=True)
-                (good if matches else bad).append(cell)
+        for cell in resident.doubted:
+            start, stop = self.layout.cell_range(cell)
+            data = self._read(pair, cell, 0, stop - start)
+            matches = self._matches(pair, cell, (0, stop - start), data, thorough=True)
+            (good if matches else bad).append(cell)
         with self._core.lock:
             resident.pins -= 1
-            if resident.suspect and not pair.dead:
-                self._acquit(resident, good, bad)
+            if resident.doubted and not pair.dead:
+                self._acquit(resident, good, len(bad))
         self._room.release(pair)
 
-    def _acquit(self, resident: Resident, good: list[int], bad: list[int]) -> None:
-        resident.suspect = False
+    def _acquit(self, resident: Resident, good: list[int], bad: int) -> None:
+        resident.doubted = ()
         self._core.fault("vet.before-publish")
-        for cell in bad:
-            resident.pair.mapped.sums[cell] = 0
         resident.pair.publish(good)
-        self._core.counters.corrupt_cells += len(bad)
+        self._core.counters.corrupt_cells += bad
         ranges = (self.layout.cell_range(cell) for cell in good)
         size = sum(stop - start for start, stop in ranges)
         resident.pair.tier.count(resident, len(good), size)

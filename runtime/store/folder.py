@@ -68,7 +68,8 @@ def open_tier(core: Core, plan: TierPlan, number: int, boot_id: str) -> Tier:
 
 def close_tier(core: Core, tier: Tier, boot_id: str, *, sync: bool) -> None:
     """Mark the folder as closed cleanly and give it free."""
-    suspect = any(resident.suspect for resident in tier.residents.values())
+    units = tier.residents.values()
+    suspect = any(unit.doubted or unit.pair.distrusted for unit in units)
     if tier.usable:
         try:
             if sync:

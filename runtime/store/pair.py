@@ -201,20 +201,14 @@ class FilePair:
             words[cell] = ((words[cell] >> 1) + 1) << 1 | PRESENT
             self._core.fault("fill.amid-publish")
 
-    def clear(self, cells: Iterable[int]) -> list[int]:
-        """Say that these cells are absent, before anything happens to their bytes.
-
-        Returns those that were present.
-        """
+    def clear(self, cells: Iterable[int]) -> None:
+        """Say that these cells are absent, before anything happens to their bytes."""
         words = self.map.words
-        taken = []
         for cell in cells:
             word = words[cell]
             if word & PRESENT:
                 words[cell] = ((word >> 1) + 1) << 1
-                taken.append(cell)
                 self._core.fault("take.amid-words")
-        return taken
 
     # -- bytes; called without the lock, while ``uses`` keeps the files open ---------------------
 
@@ -252,12 +246,14 @@ class FilePair:
     # -- the end -------------------------------------------------------------------------------
 
     def punch(self, start: int, stop: int) -> bool:
-        """Free the blocks from ``start``, where one begins, to the end of that of ``stop``.
+        """Free the blocks between two offsets, and zero the parts of blocks at the edges.
+
+        Returns False where the file system cannot do it.
 
         Raises:
             OSError: the medium failed.
         """
-        return disk.punch(self.writing_fd, start, disk.blocks(0, stop))
+        return disk.punch(self.writing_fd, start, stop)
 
     def acquire(self, *, writing: bool = False) -> None:
         """Begin a use: the descriptors stay open until the store's ``Room.release``.

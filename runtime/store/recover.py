@@ -19,9 +19,9 @@ from runtime.contract.units import ALIGN
 from runtime.errors import ConfigError
 from runtime.store import disk
 from runtime.store.pair import TRAILER, FilePair, fingerprint, overhead
-from runtime.store.room import whole_cover
+from runtime.store.room import cover
 from runtime.store.tier import WHOLE, Resident
-from runtime.store.words import marked, occupancy, presence
+from runtime.store.words import gaps, marked, presence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ _BROKEN: Final = frozenset({errno.EIO, errno.ENOENT, errno.ELOOP, errno.EUCLEAN}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A pair that fits: ``cells`` holds 1 for each that is present, or suspect."""
+    """A pair that fits: ``cells`` holds 1 for each that is present, or was before a crash."""
 
     dataset: str
     header: MapHeader
@@ -48,12 +48,12 @@ class Found:
     data_bytes: int
 
 
-def scan(core: Core, tier: Tier) -> Iterator[Found]:
+def scan(core: Core, path: str) -> Iterator[Found]:
     """Yield every pair of a tier that fits, and remove everything else."""
-    for namespace in _folders(core, tier.path, top=True):
+    for namespace in _folders(core, path, top=True):
         for dataset in _folders(core, namespace.path):
             for prefix in _folders(core, dataset.path):
-                yield from _scan_folder(core, tier, f"{namespace.name}/{dataset.name}", prefix)
+                yield from _scan_folder(core, f"{namespace.name}/{dataset.name}", prefix)
             with suppress(OSError):
                 os.rmdir(dataset.path)  # noqa: PTH106 - plain strings
         with suppress(OSError):
@@ -72,7 +72,7 @@ def _folders(core: Core, path: str, *, top: bool = False) -> Iterator[os.DirEntr
             _remove(core, entry.path)
 
 
-def _scan_folder(core: Core, tier: Tier, dataset: str, folder: os.DirEntry[str]) -> Iterator[Found]:
+def _scan_folder(core: Core, dataset: str, folder: os.DirEntry[str]) -> Iterator[Found]:
     pairs: dict[str, set[str]] = {}
     with os.scandir(folder.path) as entries:
         for entry in entries:
@@ -88,7 +88,7 @@ def _scan_folder(core: Core, tier: Tier, dataset: str, folder: os.DirEntry[str])
     kept = False
     for key, suffixes in pairs.items():
         base = f"{folder.path}/{key}"
-        found = _inspect(tier, dataset, key, base) if len(suffixes) == 2 else None
+        found = _inspect(dataset, key, base) if len(suffixes) == 2 else None
         if found is not None:
             kept = True
             yield found
@@ -107,7 +107,7 @@ def _remove(core: Core, path: str) -> None:
     core.fault("recover.amid-remove")
 
 
-def _inspect(tier: Tier, dataset: str, key: str, base: str) -> Found | None:
+def _inspect(dataset: str, key: str, base: str) -> Found | None:
     """Return what a pair holds, None if it does not fit or holds nothing."""
     try:
         fd = os.open(f"{base}.map", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -115,7 +115,7 @@ def _inspect(tier: Tier, dataset: str, key: str, base: str) -> Found | None:
             raw = os.pread(fd, _FIRST_READ, 0)
             header = MapHeader.decode(raw)
             size = os.fstat(fd).st_size
-            wanted = HEADER.size + 8 * header.cells * (2 if tier.suspect else 1)
+            wanted = HEADER.size + 8 * header.cells
             if not _fits(header, key) or size != header.file_size + TRAILER:
                 return None
             if wanted > len(raw):
@@ -130,10 +130,7 @@ def _inspect(tier: Tier, dataset: str, key: str, base: str) -> Found | None:
         if error.errno not in _BROKEN:
             raise
         return None
-    body = memoryview(raw)[HEADER.size : wanted]
-    words_size = 8 * header.cells
-    # After a machine crash a word may have reached the medium or not: whatever has a sum is asked.
-    cells = occupancy(body[words_size:]) if tier.suspect else presence(body[:words_size])
+    cells = presence(memoryview(raw)[HEADER.size : wanted])
     if data.st_size != header.size or 1 not in cells:
         return None
     return Found(dataset, header, layout_mark, cells, disk.allocated(data))
@@ -155,14 +152,14 @@ def _fits(header: MapHeader, key: str) -> bool:
 def adopt_object(room: Room, tier: Tier, blob: Blob, found: Found) -> None:
     """Take in the chunks of an object."""
     pair = _adopt_pair(room, tier, found)
-    _place_units(room, blob, pair, found.cells, found.data_bytes, suspect=tier.suspect)
+    _place_units(room, blob, pair, found.cells, found.data_bytes)
 
 
 def adopt_pack(room: Room, tier: Tier, found: Found) -> Resident:
     """Take in a pack as one piece, until its layout is known."""
     pair = _adopt_pair(room, tier, found)
     resident = Resident((found.header.key, WHOLE), pair, None)
-    resident.suspect = tier.suspect
+    resident.found = found.cells
     tier.place(resident)
     tier.grow(resident, found.data_bytes)
     tier.count(resident, 0, found.data_bytes)
@@ -187,65 +184,57 @@ def attach_pack(room: Room, blob: Blob, whole: Resident) -> None:
     if pair.header != blob.layout.header or pair.layout_mark != fingerprint(blob.layout):
         room.take(whole)
         return
-    try:
-        cells = pair.map
-        flags = (
-            occupancy(cells.sums.tobytes()) if whole.suspect else presence(cells.words.tobytes())
-        )
-        allocated = disk.allocated(os.fstat(pair.data_fd))
-    except OSError as error:
-        tier.failed(error)
-        room.take(whole)
-        return
     tier.displace(whole)
     tier.charge(pair, -whole.charged)
-    _place_units(room, blob, pair, flags, allocated, suspect=whole.suspect)
+    _place_units(room, blob, pair, whole.found, whole.charged)
     for resident in blob.units.values():
         if room.owned is not None:
             resident.pair.tier.set_spare(resident, spare=not room.owned(*resident.name))
     room.enforce(tier)
 
 
-def _place_units(
-    room: Room, blob: Blob, pair: FilePair, flags: bytes, allocated: int, *, suspect: bool
-) -> None:
+def _place_units(room: Room, blob: Blob, pair: FilePair, found: bytes, allocated: int) -> None:
     """Enter the units of a pair, and free the bytes of what is not present."""
     layout, tier = blob.layout, pair.tier
     blob.pairs[tier] = pair
-    absent: list[int] = []
+    here = bytearray(found)
     charged = 0
-    elsewhere = False
+    elsewhere: list[int] = []
     for unit in range(layout.units):
         cells = layout.unit_cells(unit)
-        count = flags.count(1, cells.start, cells.stop)
-        if not count or unit in blob.units:
-            absent.append(unit)
-            elsewhere = elsewhere or count > 0
+        present = [cells.start + cell for cell in marked(found[cells.start : cells.stop])]
+        if not present:
+            continue
+        if unit in blob.units:
+            elsewhere.extend(present)
+            here[cells.start : cells.stop] = bytes(len(cells))
             continue
         resident = Resident((layout.key, unit), pair, blob)
-        resident.suspect = suspect
         blob.units[unit] = resident
         tier.place(resident)
-        tier.grow(resident, whole_cover(layout, unit))
+        tier.grow(resident, cover(layout, present))
         charged += resident.charged
-        if not suspect:
-            present = marked(flags[cells.start : cells.stop])
-            ranges = (layout.cell_range(cells.start + cell) for cell in present)
-            tier.count(resident, count, sum(stop - start for start, stop in ranges))
+        if pair.distrusted:
+            resident.doubted = tuple(present)
+        else:
+            ranges = (layout.cell_range(cell) for cell in present)
+            tier.count(resident, len(present), sum(stop - start for start, stop in ranges))
     if allocated > charged or elsewhere:
-        _free_absent(room, blob, pair, absent)
+        _free_absent(room, blob, pair, bytes(here), elsewhere)
 
 
-def _free_absent(room: Room, blob: Blob, pair: FilePair, absent: list[int]) -> None:
-    """Free bytes that a killed fill or eviction has left, and cells that another tier has too."""
+def _free_absent(room: Room, blob: Blob, pair: FilePair, here: bytes, elsewhere: list[int]) -> None:
+    """Free what a killed fill or eviction has left, and cells that another tier has too."""
     layout = blob.layout
     room.core.fault("recover.before-punch")
+    freed = True
     try:
-        freed = True
-        for first, last in _runs(absent):
-            cells = range(layout.unit_cells(first).start, layout.unit_cells(last).stop)
-            pair.clear(cells)
-            start, stop = layout.unit_range(first)[0], layout.unit_range(last)[1]
+        pair.clear(elsewhere)
+        for first, last in gaps(here):
+            # From the end of a present cell to the start of the next, padding included.
+            start = layout.cell_range(first - 1)[1] if first else 0
+            end = disk.blocks(0, layout.size)
+            stop = layout.cell_range(last)[0] if last < layout.cells else end
             freed = pair.punch(start, stop) and freed
     except OSError as error:
         pair.tier.failed(error)
@@ -254,16 +243,3 @@ def _free_absent(room: Room, blob: Blob, pair: FilePair, absent: list[int]) -> N
     if not (freed and pair.residents):
         room.retire(pair, blob)
         room.release(pair)
-
-
-def _runs(units: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and last of each run of neighbouring units."""
-    first = previous = -2
-    for unit in units:
-        if unit != previous + 1:
-            if first >= 0:
-                yield first, previous
-            first = unit
-        previous = unit
-    if first >= 0:
-        yield first, previous

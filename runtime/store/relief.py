@@ -92,7 +92,7 @@ class Relief:
 
     def _begin(self, resident: Resident) -> _Move | None:
         blob, unit = resident.blob, resident.name[1]
-        if blob is None or resident.suspect:
+        if blob is None or resident.doubted:
             return None
         target = self._next_tier(resident.pair.tier, blob, unit)
         if target is None:

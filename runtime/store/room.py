@@ -66,8 +66,6 @@ class Room:
     def admit(self, blob: Blob, unit: int, cells: Sequence[int], *, spare: bool) -> Resident | None:
         """Charge room for cells of a unit and hold its files open; None if there is none."""
         found = blob.units.get(unit)
-        if found is not None and found.spare and not spare:
-            found.pair.tier.set_spare(found, spare=False)
         tiers = [found.pair.tier] if found is not None else self.tiers
         efforts = (_NOTHING,) if spare else (_NOTHING, _SPARES, _OWN)
         for effort in efforts:
@@ -234,9 +232,7 @@ class Room:
             return
         self.core.fault("take.before-words")
         try:
-            sums = pair.map.sums
-            for cell in pair.clear(blob.layout.unit_cells(unit)):
-                sums[cell] = 0
+            pair.clear(blob.layout.unit_cells(unit))
         except OSError as error:
             pair.tier.failed(error)
             self.retire(pair, blob)
@@ -254,7 +250,8 @@ class Room:
         self.core.fault("take.before-punch")
         freed = False
         try:
-            freed = pair.punch(*blob.layout.unit_range(unit))
+            start, stop = blob.layout.unit_range(unit)
+            freed = pair.punch(start, disk.blocks(0, stop))
         except OSError as error:
             pair.tier.failed(error)
         self.core.fault("take.after-punch")
@@ -324,7 +321,6 @@ class Room:
             return
         self.core.counters.corrupt_cells += 1
         pair.clear((cell,))
-        pair.map.sums[cell] = 0
         start, stop = blob.layout.cell_range(cell)
         pair.tier.count(resident, -1, start - stop)
         if not resident.count and not resident.busy:

@@ -133,7 +133,7 @@ class Store:
         if not tier.usable:
             return
         try:
-            everything = tuple(recover.scan(self._core, tier))
+            everything = tuple(recover.scan(self._core, tier.path))
         except OSError as error:
             tier.failed(error)
             folder.unlock(tier)
@@ -242,8 +242,8 @@ class Store:
     def reserve(self, blob: Blob, cells: Iterable[int], *, spare: bool) -> Reservation | None:
         """Make room for those of ``cells`` that are neither here nor being filled.
 
-        ``spare``: another member owns them, and this copy is kept beside. None: they are not
-        admitted, so the reader reads through.
+        ``spare``: another member owns them, and this copy is kept beside; without it, units that
+        were spares become owned. None: they are not admitted, so the reader reads through.
         """
         with self._core.lock:
             if blob.dropped or self._core.closed:
@@ -251,7 +251,7 @@ class Store:
                 return None
             grants: dict[int, tuple[Resident, set[int]]] = {}
             reservation = Reservation(self._core, self._room, blob, grants)
-            for unit, wanted in self._absent(blob, cells):
+            for unit, wanted in self._absent(blob, cells, spare=spare):
                 resident = self._room.admit(blob, unit, wanted, spare=spare)
                 if resident is None:
                     reservation.abort()
@@ -262,7 +262,7 @@ class Store:
             return Reservation(self._core, self._room, blob, grants)
 
     @staticmethod
-    def _absent(blob: Blob, cells: Iterable[int]) -> list[tuple[int, list[int]]]:
+    def _absent(blob: Blob, cells: Iterable[int], *, spare: bool) -> list[tuple[int, list[int]]]:
         by_unit: dict[int, set[int]] = {}
         for cell in cells:
             by_unit.setdefault(blob.layout.unit_of(cell), set()).add(cell)
@@ -272,6 +272,8 @@ class Store:
             resident = blob.units.get(unit)
             if resident is not None:
                 absent -= resident.filling
+                if not spare:
+                    resident.pair.tier.set_spare(resident, spare=False)
             if absent:
                 found.append((unit, sorted(absent)))
         return found

@@ -36,12 +36,13 @@ class Resident:
 
     ``charged`` is an upper bound of the blocks that its bytes take; ``size`` counts the bytes of
     its present cells, ``count`` those cells. ``spare``: kept beside another owner's copy.
-    ``suspect``: from before a machine crash, absent until verified. ``blob`` is None until a
-    recovered pack is attached.
+    ``doubted`` are cells from before a machine crash, absent until verified. For a recovered pack
+    ``blob`` is None until it is attached, and ``found`` holds 1 for each of its present cells.
     """
 
     __slots__ = (
-        "blob", "charged", "count", "filling", "name", "pair", "pins", "size", "spare", "suspect",
+        "blob", "charged", "count", "doubted", "filling", "found", "name", "pair", "pins", "size",
+        "spare",
     )  # fmt: skip
 
     def __init__(self, name: Name, pair: FilePair, blob: Blob | None) -> None:
@@ -54,7 +55,8 @@ class Resident:
         self.filling: set[int] = set()
         self.pins = 0
         self.spare = False
-        self.suspect = False
+        self.doubted: tuple[int, ...] = ()
+        self.found = b""
 
     @property
     def busy(self) -> bool:

@@ -17,14 +17,19 @@ def presence(words: bytes | memoryview) -> bytes:
     return bytes(words)[::8].translate(_BIT)
 
 
-def occupancy(sums: bytes | memoryview) -> bytes:
-    """Return one byte a cell, 1 where there is a checksum."""
-    return bytes(value != 0 for value in memoryview(sums).cast("B").cast("Q"))
-
-
 def marked(flags: bytes) -> Iterator[int]:
     """Yield the positions that hold 1."""
     cell = flags.find(1)
     while cell >= 0:
         yield cell
         cell = flags.find(1, cell + 1)
+
+
+def gaps(flags: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the start and stop of each run of positions that hold 0."""
+    start = flags.find(0)
+    while start >= 0:
+        stop = flags.find(1, start)
+        stop = len(flags) if stop < 0 else stop
+        yield start, stop
+        start = flags.find(0, stop)

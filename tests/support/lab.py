@@ -242,6 +242,13 @@ class Lab:
         second = self.report(node)
         return (first.tiers, first.counters) == (second.tiers, second.counters)
 
+    def answers(self, node: Node, target: str) -> int:
+        """Return the status of a GET, 0 while nothing answers."""
+        try:
+            return self.ask(node, "GET", target)[0]
+        except (OSError, http.client.HTTPException):
+            return 0
+
     def report(self, node: Node) -> NodeReport:
         status, _, body = self.ask(node, "GET", "/report")
         assert status == 200, body
@@ -263,10 +270,16 @@ class Lab:
         assert node.process is not None
         assert node.process.poll() is None, node.log()
         try:
-            datasets = self.report(node).datasets
+            report = self.report(node)
         except (OSError, http.client.HTTPException, AssertionError):
             return False
-        return bool(datasets) and all(dataset.snapshot for dataset in datasets)
+        running = {n.uid for n in self.nodes.values() if n.process and n.process.poll() is None}
+        alone = report.members_down and len(running) == len(self.nodes)
+        return (
+            not alone
+            and bool(report.datasets)
+            and all(dataset.snapshot for dataset in report.datasets)
+        )
 
     def until(self, condition: Any, timeout: float = 20, what: str = "a condition") -> None:
         """Wait until ``condition()`` is true; polls, as a person would."""

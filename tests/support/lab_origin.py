@@ -13,11 +13,11 @@ from tests.support.origin import OriginProcess, running_origin
 class LabOrigin:
     """A running origin over ``folder``, with counts since the last ``reset``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self._stack = contextlib.ExitStack()
         self._process: OriginProcess = self._stack.enter_context(
-            running_origin(folder, "--manifest")
+            running_origin(folder, "--manifest", *options)
         )
         self.source = f"{self._process.url}/"
         self._asked: Counter[str] = Counter()

@@ -24,7 +24,9 @@ def key_of(number: int) -> str:
     return f"{random.Random(number).getrandbits(96):024x}{number:08x}"
 
 
-def an_object(number: int, *, cells: int = 4, chunk: int = 16 * KIB, short: int = 0) -> ObjectLayout:
+def an_object(
+    number: int, *, cells: int = 4, chunk: int = 16 * KIB, short: int = 0
+) -> ObjectLayout:
     """Return an object of ``cells`` chunks, the last one ``short`` bytes shorter."""
     return ObjectLayout(key_of(number), cells * chunk - short, chunk)
 

@@ -1,10 +1,12 @@
 """The demo itself: real agents, a real origin, every byte checked, and nothing left behind."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -27,9 +29,16 @@ def processes_of(state: Path) -> dict[int, str]:
     return found
 
 
-async def end_of(pid: int) -> None:
-    """Wait until a process, which need not be a child, has ended."""
-    descriptor = os.pidfd_open(pid)
+def handles(pids: Iterable[int]) -> list[int]:
+    """Open a descriptor for each process that still lives; it turns readable when it ends."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            found.append(os.pidfd_open(pid))
+    return found
+
+
+async def end_of(descriptor: int) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, ended.set)
@@ -102,13 +111,13 @@ async def test_an_interrupted_demo_leaves_no_process(tmp_path, number):
     await agents_started(child)
     others = processes_of(tmp_path).keys() - {child.pid}
     assert len(others) > NODES
-    ends = [asyncio.create_task(end_of(pid)) for pid in others]
+    open_handles = handles(others)
     child.send_signal(number)
     _, err = await child.communicate()
     assert child.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     assert b"Traceback" not in err
     async with asyncio.timeout(5):
-        await asyncio.gather(*ends)
+        await asyncio.gather(*map(end_of, open_handles))
     assert processes_of(tmp_path) == {}
 
 

@@ -8,6 +8,7 @@ from cache_ctl.demo.figures import (
     Fetched,
     NodeFigures,
     Placing,
+    Promise,
     Tally,
     forbidden_connections,
     pools_of,
@@ -17,6 +18,7 @@ from runtime.contract.report import Connections
 
 SIZE = 900
 FILES = 9
+PROMISE = Promise(FILES, SIZE, 2)
 
 
 def tallies(*seconds: float) -> tuple[Tally, ...]:
@@ -47,7 +49,13 @@ GOOD = (member(1), member(2), member(3), store(1), store(2))
 
 
 def test_a_good_run_has_no_problems():
-    assert problems_of(GOOD, FILES, SIZE, 2) == []
+    assert problems_of(GOOD, [], PROMISE) == []
+
+
+def test_an_agent_that_has_gone_is_a_problem_of_its_own():
+    assert problems_of(GOOD, ["c1", "c2", "c3", "s1", "s2", "s9"], PROMISE) == [
+        "the agent on s9 does not answer at the end"
+    ]
 
 
 def test_distributed_nodes_are_summed_by_domain_and_local_only_nodes_by_reason():
@@ -100,12 +108,12 @@ def test_the_samples_of_a_pool_add_up_by_epoch():
     ids=["wrong bytes", "unread", "missing", "short", "origin disagrees", "crossed twice"],
 )
 def test_each_broken_promise_is_named(node, sentence):
-    assert problems_of((node, *GOOD[1:]), FILES, SIZE, 2) == [sentence]
+    assert problems_of((node, *GOOD[1:]), [], PROMISE) == [sentence]
 
 
 def test_a_local_only_node_must_have_its_own_copy():
     lazy = store(1, fetched=Fetched(origin=10), sent=10)
-    assert problems_of((lazy,), FILES, SIZE, 2) == [
+    assert problems_of((lazy,), [], PROMISE) == [
         "s1 must fetch its own copy of 900 bytes, and fetched 10"
     ]
 
@@ -127,4 +135,4 @@ def test_connections_between_members_are_no_problem():
 )
 def test_a_connection_with_a_basic_node_counts_once_whoever_saw_it(nodes):
     assert forbidden_connections(nodes) == 1
-    assert "1 connections involve a node that may not peer" in problems_of(nodes, FILES, SIZE, 2)
+    assert "1 connections involve a node that may not peer" in problems_of(nodes, [], PROMISE)

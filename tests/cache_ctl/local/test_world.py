@@ -15,7 +15,15 @@ import pytest
 import yaml
 
 import tests.support.standin_agent as standin
-from cache_ctl.api.kinds import CACHE_PREWARM, CACHE_RUNTIME, CACHE_WORKER, DATASET, NODE, SECRET
+from cache_ctl.api.kinds import (
+    CACHE_PREWARM,
+    CACHE_RUNTIME,
+    CACHE_WORKER,
+    CONFIG_MAP,
+    DATASET,
+    NODE,
+    SECRET,
+)
 from cache_ctl.errors import InvalidInput
 from cache_ctl.kube.cluster import ClusterError
 from cache_ctl.local.state_dir import StateInUse
@@ -270,6 +278,26 @@ async def test_a_node_that_turns_basic_loses_the_peer_key_and_keeps_its_process(
         assert world.reports["cloud-1"].pid == pid
         domain = json.loads((state / f"plans/{SPACE}.edge.cn-hangzhou.json").read_text())
         assert [member["name"] for member in domain["members"]] == ["cloud-2", "cloud-3"]
+
+
+async def test_a_plan_that_someone_deletes_stops_no_agent(state):
+    async with running(state) as world:
+        pids = {node: report.pid for node, report in world.reports.items()}
+
+        def plan_uid(world):
+            body = world.objects.get(CONFIG_MAP, "edge.cn-hangzhou", SPACE)
+            return body and body["metadata"]["uid"]
+
+        first = plan_uid(world)
+        await world.delete(CONFIG_MAP, "edge.cn-hangzhou", SPACE)
+        await world.until(
+            lambda w: plan_uid(w) not in (None, first),
+            seconds=SECONDS,
+            what="another plan in its place",
+        )
+        await asyncio.sleep(0.3)
+
+        assert {node: report.pid for node, report in world.reports.items()} == pids
 
 
 async def test_secrets_reach_only_nodes_whose_plan_names_them(state):

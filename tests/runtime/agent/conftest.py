@@ -17,6 +17,14 @@ def _origin(tmp_path):
     origin.stop()
 
 
+@pytest.fixture(name="slow_origin")
+def _slow_origin(origin):
+    """A second server over the same files, behind a line of 3 MB/s."""
+    slow = LabOrigin(origin.folder, "--shape", "127.0.0.0/8=24Mbit")
+    yield slow
+    slow.stop()
+
+
 @pytest.fixture(name="lab")
 def _lab(tmp_path):
     lab = Lab(tmp_path / "lab")

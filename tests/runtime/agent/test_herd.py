@@ -10,8 +10,9 @@ from tests.support.lab import Lab
 
 
 async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_degree_copies(
-    lab, origin
+    lab, slow_origin
 ):
+    origin = slow_origin
     data = random.Random(5).randbytes(3 * MIB)
     (origin.folder / "hot.bin").write_bytes(data)
     for number in range(12):
@@ -21,7 +22,6 @@ async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_de
     lab.start()
     lab.until_ready()
     origin.reset()
-    origin.fault("pause", seconds=1.5)
 
     bodies = await asyncio.gather(
         *(lab.read_async(node, "train/hot.bin") for node in lab.nodes.values())
@@ -57,14 +57,14 @@ async def test_64_readers_of_one_cold_file_cost_one_request_a_chunk(lab: Lab, or
     assert origin.requests("cold.bin") == 5
 
 
-async def test_a_client_that_hangs_up_midway_takes_nothing_from_the_others(lab: Lab, origin):
+async def test_a_client_that_hangs_up_midway_takes_nothing_from_the_others(lab: Lab, slow_origin):
+    origin = slow_origin
     data = random.Random(7).randbytes(6 * MIB)
     (origin.folder / "cold.bin").write_bytes(data)
     node = lab.add("n0", domain=None)
     lab.plan(None, datasets=(lab.dataset(origin.source),))
     lab.start()
     lab.until_ready()
-    origin.fault("pause", seconds=1)
 
     _, writer = await asyncio.open_unix_connection(node.socket)
     writer.write(b"GET /team/images/train/cold.bin HTTP/1.1\r\nHost: a\r\n\r\n")

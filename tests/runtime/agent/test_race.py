@@ -24,7 +24,7 @@ STANDBY, ORIGIN = Step("standby", "s", ""), Step("origin", "", "")
 
 def flight_of_one_chunk() -> Flight:
     content = SimpleNamespace(layout=ObjectLayout("0" * 32, SIZE, SIZE), unit_name=lambda _: "u.0")
-    return Flight(content, 0, [0], priority=0)
+    return Flight(content, 0, [0], priority=0, rested=lambda stop: DATA[:stop])
 
 
 class Sources:
@@ -127,13 +127,12 @@ async def test_a_peer_that_never_lands_is_given_up_for_the_origin(monkeypatch):
 
 
 async def collect(flight: Flight, start: int, stop: int) -> bytes:
-    return b"".join([bytes(part) async for part in flight.stream(start, stop)])
+    return b"".join([bytes(part) async for part in flight.stream(start, stop, verified=False)])
 
 
 async def fly(flight: Flight, race: Race, steps: list[Step]) -> None:
     landing = await race.run(steps)
-    flight.sums = {0: 1}
-    flight.summed.set()
+    flight.sum_up({0: 1})
     flight.landing = landing
 
 
@@ -152,7 +151,7 @@ async def test_a_stream_gives_what_arrives_before_the_end_but_holds_the_last_byt
     race._ask = ask
     flight.start(fly(flight, race, [OWNER]))
     await arrived.wait()
-    stream = flight.stream(0, SIZE)
+    stream = flight.stream(0, SIZE, verified=False)
 
     assert bytes(await anext(stream)) == DATA[: SIZE - HELD_BACK]
     go_on.set()
@@ -199,13 +198,49 @@ async def test_a_stream_that_showed_other_bytes_ends_with_an_error():
     race = race_of(Sources(), flight)
     race._ask = ask
     flight.start(fly(flight, race, [OWNER, STANDBY]))
-    stream = flight.stream(0, SIZE)
+    stream = flight.stream(0, SIZE, verified=False)
     await anext(stream)
     shown.set()
 
     with pytest.raises(PeerLied):
         await anext(stream)
     await flight.landed()
+
+
+async def test_a_stream_of_verified_bytes_heals_from_a_peer_that_lied():
+    flight = flight_of_one_chunk()
+
+    async def ask(step, landing):
+        wrong = step.via == "owner"
+        landing.view[:] = bytes(SIZE) if wrong else DATA
+        landing.advance(SIZE)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if wrong:
+            raise PeerLied("checksum")
+
+    race = race_of(Sources(), flight)
+    race._ask = ask
+    flight.start(fly(flight, race, [OWNER, STANDBY]))
+    parts = [bytes(part) async for part in flight.stream(0, SIZE, verified=True)]
+
+    assert b"".join(parts) == DATA
+
+
+async def test_a_stream_that_begins_after_the_end_reads_from_the_store():
+    flight = flight_of_one_chunk()
+    race = race_of(Sources(owner=DATA), flight)
+
+    async def land_and_leave() -> None:
+        landing = await race.run([OWNER])
+        flight.sum_up({0: 1})
+        flight.unwatch(landing)
+        landing.release()
+
+    flight.start(land_and_leave())
+    await flight.landed()
+
+    assert await collect(flight, 7, SIZE) == DATA[7:]
 
 
 async def test_a_stream_of_a_flight_that_fails_raises_its_error():
@@ -219,12 +254,12 @@ async def test_a_stream_of_a_flight_that_fails_raises_its_error():
 
 def test_a_buffer_is_not_used_again_while_a_slice_of_it_lives():
     pool = BufferPool(keep_bytes=1 << 30)
-    landing = Landing(SIZE, pool)
+    landing = Landing(SIZE, pool, trusted=True, notify=lambda: None)
     landing.view[:] = DATA
     part = landing.view[10:20]
     landing.release()
 
-    other = Landing(SIZE, pool)
+    other = Landing(SIZE, pool, trusted=True, notify=lambda: None)
     other.view[:] = bytes(SIZE)
 
     assert bytes(part) == DATA[10:20]

@@ -199,7 +199,7 @@ def test_a_token_is_asked_for_and_a_forged_one_refused(lab, origin, data):
     lab.plan(None, datasets=(lab.dataset(origin.source),))
     lab.start(trust=False)
     good = lab.token()
-    lab.until(lambda: lab.ask(node, "GET", "/readyz")[0] == 200)
+    lab.until(lambda: lab.answers(node, "/readyz") == 200)
 
     for token in (None, "nonsense", good[:-1] + "x", lab.token("team/other")):
         headers = {"authorization": f"Bearer {token}"} if token else {}

@@ -1,5 +1,6 @@
 """A catalog answers as its listing says, from a path or a descriptor, in threads and children."""
 
+import gc
 import os
 import random
 import signal
@@ -210,11 +211,25 @@ def test_several_catalogs_do_not_mix(tmp_path):
 
 def test_opening_and_closing_leaves_no_descriptor(tmp_path):
     catalog_of(tmp_path, some_entries(10)).close()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         with Catalog(tmp_path / "c.sqlite") as catalog:
             catalog.find("x")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_forgotten_catalog_leaves_no_descriptor(tmp_path):
+    catalog_of(tmp_path, some_entries(10)).close()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    forgotten = Catalog(tmp_path / "c.sqlite")
+    del forgotten
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_version_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="version"):
+        catalog_of(tmp_path, [Entry("a", 1, "\udcff")])
 
 
 def test_threads_share_a_catalog(tmp_path):
@@ -224,9 +239,8 @@ def test_threads_share_a_catalog(tmp_path):
 
         def look(seed):
             rng = random.Random(seed)
-            for entry in rng.sample(entries, 500):
-                if catalog.find(entry.path)[:3] != entry[:3]:
-                    wrong.append(entry)
+            asked = rng.sample(entries, 500)
+            wrong.extend(e for e in asked if catalog.find(e.path)[:3] != e[:3])
             if len(list(catalog.walk())) != len(entries):
                 wrong.append(seed)
 

@@ -110,6 +110,7 @@ class TestListing:
             ("{", "is not JSON"),
             ('[{"size": 1}]', "entry 1"),
             ('{"path": "a", "size": "1"}', "entry 1"),
+            ('{"path": "a", "etag": "x\\n"}', "entry 1"),
             ('{"path": "a"}\n{"path": "b", "digest": "crc:1"}', "entry 2.*'crc:1'"),
         ],
     )
@@ -194,7 +195,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("secret", "header"),
         [
-            ({"token": "t0p"}, "Bearer t0p"),
+            ({"token": "t0p\n"}, "Bearer t0p"),
             ({"username": "me", "password": "hush"}, "Basic bWU6aHVzaA=="),
         ],
     )
@@ -375,6 +376,7 @@ class TestSlowness:
     [
         ({"options": {"colour": "red"}}, {}, "option 'colour'"),
         ({}, {"passphrase": "hush"}, "key 'passphrase'"),
+        ({}, {"token": "hush\nhush"}, "token"),
         ({"include": ("[z-a]",)}, {}, "glob"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import random
 from xml.sax.saxutils import escape
 
@@ -149,6 +150,16 @@ async def test_reads_ranges_of_the_version_signed(bucket):
     assert "hush" not in str(bucket.heads)
 
 
+async def test_logs_nothing_secret(bucket, caplog):
+    caplog.set_level(logging.DEBUG)
+    bucket.put("imagenet/train/a.bin", DATA)
+    async with opened(bucket) as origin:
+        [item] = await origin.list()
+        await read(origin, item, 0, 5)
+    assert "hush" not in caplog.text
+    assert "temporary" not in caplog.text
+
+
 async def test_reads_anonymously_without_a_secret(bucket):
     bucket.put("imagenet/train/a.bin", DATA)
     async with opened(bucket, secret={}) as origin:
@@ -215,6 +226,7 @@ async def test_nobody_listening_is_unavailable(bucket):
         ({"endpoints": Endpoints(basic="x")}, {}, "no endpoint for Cloud"),
         ({"options": {"colour": "red"}}, {}, "option 'colour'"),
         ({}, {"passphrase": "hush"}, "key 'passphrase'"),
+        ({}, {"secret": "hush"}, "only one of key and secret"),
     ],
 )
 async def test_what_cannot_be_used_is_refused_by_name(bucket, mount, secret, sentence):

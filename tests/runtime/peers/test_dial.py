@@ -180,6 +180,21 @@ async def test_a_plan_that_changes_during_the_handshake_stops_it():
     assert b"Bearer" not in peer.heard
 
 
+@pytest.mark.parametrize("change", ["none", "another domain"])
+async def test_a_proof_given_after_the_plan_changed_is_worth_nothing(change):
+    asker = Asker()
+
+    def identity(nonce):
+        asker.dialler.follow(None if change == "none" else plan(there, domain="pool-z"))
+        return answer(proof(nonce))
+
+    async with scripted(never, identity=identity) as (_, there):
+        asker.dialler.follow(plan(there))
+        deadline = asyncio.get_running_loop().time() + 5
+        with pytest.raises(PeerMismatch):
+            await asker.dialler.dial(there, deadline=deadline)
+
+
 async def test_a_refused_connection_is_unavailable_at_once():
     there = member(1)
     with pytest.raises(PeerUnavailable, match="cannot be reached"):

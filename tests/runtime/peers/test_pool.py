@@ -344,6 +344,21 @@ async def test_a_cancelled_exchange_closes_its_connection_and_leaves_the_buffer_
         assert peer.connections == 2
 
 
+async def test_a_cancelled_question_is_not_answered_to_the_next_one():
+    async def half(peer, head, writer):
+        writer.write(answer(b"first" if peer.connections == 1 else b"other", length=10))
+        if peer.connections > 1:
+            writer.write(b"other")
+
+    async with scripted(half) as (peer, there):
+        asker = Asker(there)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await asker.peers.get(there, "/", timeout=5)
+        assert (await asker.peers.get(there, "/", timeout=5))[2] == b"otherother"
+        assert peer.connections == 2
+
+
 async def test_an_error_of_the_receiver_ends_the_exchange():
     async def send(peer, head, writer):
         writer.write(unit_answer(UNIT, 5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,10 @@ from tests.support.store import (
     right,
     tier,
 )
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture
@@ -62,8 +67,8 @@ def test_the_last_chunk_may_be_short_and_odd(store):
 
 @pytest.mark.parametrize(
     ("start", "stop"),
-    [(0, None), (0, 1), (1, 2), (SEGMENT - 1, SEGMENT + 1), (SEGMENT, 2 * SEGMENT), (70_000, 190_000),
-     (5, 5), (180_000, 10_000_000), (10_000_000, None)],
+    [(0, None), (0, 1), (1, 2), (SEGMENT - 1, SEGMENT + 1), (SEGMENT, 2 * SEGMENT),
+     (70_000, 190_000), (5, 5), (180_000, 10_000_000), (10_000_000, None)],
 )  # fmt: skip
 def test_any_range_of_a_chunk_reads_like_a_slice(store, start, stop):
     layout = an_object(1, cells=2, chunk=192 * KIB, short=777)
@@ -212,15 +217,13 @@ def test_locate_gives_the_place_of_a_pinned_cell(store):
 
 def test_descriptors_are_limited_and_opened_again(open_store, root):
     store = open_store(tier(root, 8 * MIB), max_open=3)
-    blobs = [
-        store.blob(an_object(number), dataset=DATASET, policy="Epoch") for number in range(20)
-    ]
+    blobs = [store.blob(an_object(number), dataset=DATASET, policy="Epoch") for number in range(20)]
     for blob in blobs:
         fill(store, blob, 0)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for _ in range(2):
         assert all(right(blob, 0) for blob in blobs)
-    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    assert open_descriptors() <= before + 2
     with blobs[0].pin(0):
         place = blobs[0].locate(0)
         assert all(right(blob, 0) for blob in blobs[1:])

@@ -120,9 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
     def drop_dataset(self, dataset):
         self.store.drop_dataset(dataset)
         assert self.store.usage(dataset) == (0, 0)
-        self.kept = {
-            cell for cell in self.kept if ALL[cell[0]] not in LAYOUTS[dataset]
-        }
+        self.kept = {cell for cell in self.kept if ALL[cell[0]] not in LAYOUTS[dataset]}
 
     @rule(index=st.integers(0, 1), quota=st.sampled_from(QUOTAS))
     def retier(self, index, quota):

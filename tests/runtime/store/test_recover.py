@@ -239,20 +239,24 @@ class TestAfterAMachineCrash:
             assert cells.present(3)
             cells.close()
 
-    def test_cells_whose_word_was_lost_are_found_by_their_sums(self, filled, open_store):
-        path = next(filled.rglob(f"{an_object(1).key}.map"))
-        with path.open("r+b") as file:
-            os.pwrite(file.fileno(), bytes(8), 64)
+    def test_a_cell_that_was_never_published_does_not_come_to_life(self, filled, open_store):
+        """Its bytes and sums may be whole and yet refused by whoever fetched them."""
+        store = Store.open([tier(filled, MIB)], boot_id="boot-1")
+        thing = store.find(an_object(1).key)
+        with store.reserve(thing, [2], spare=False) as reservation:
+            reservation.write(2, content(thing.layout, 2))
+        store.close(sync=False)
         store = open_store(tier(filled, MIB), boot_id="boot-2")
         everything_is_right(store)
 
     def test_what_was_not_verified_stays_suspect(self, filled, open_store):
         store = Store.open([tier(filled, MIB)], boot_id="boot-2")
-        store.find(an_object(1).key).vet(0)
+        assert present(store.find(an_object(1).key)) == {0, 1, 3}
         store.close(sync=False)
-        flip(filled, an_object(1), 3)
+        flip(filled, a_pack(2, SIZES), 3)
         store = open_store(tier(filled, MIB), boot_id="boot-2")
-        assert present(store.find(an_object(1).key)) == {0, 1}
+        pack = store.blob(a_pack(2, SIZES), dataset=DATASET, policy="Epoch")
+        assert present(pack) == {0, 1, 2, 5}
 
     def test_a_clean_end_is_trusted(self, filled, open_store):
         Store.open([tier(filled, MIB)], boot_id="boot-1").close(sync=True)
