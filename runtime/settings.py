@@ -6,10 +6,13 @@ What may change while the agent runs is in the plan, not here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.contract import codec, protocol
 from runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

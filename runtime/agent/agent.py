@@ -103,7 +103,6 @@ class Agent:
         )
         agent.append(cls(settings, keys, plan, store))
         me = agent[0]
-        me.spawn("health", me.health.run())
         me.spawn("neighbours", me.neighbours.run())
         me.spawn("scrub", scrub(store))
         await me.follow(plan)
@@ -314,6 +313,7 @@ class Agent:
         for name in list(self._tasks):
             await self._end(name)
         await self.fetcher.close()
+        await self.health.close()
         await self.peers.close()
         for dataset in self.datasets.values():
             for origin in dataset.forget_origins():

@@ -16,9 +16,10 @@ from runtime.contract.units import MIB, checksum
 from runtime.errors import (
     CacheError,
     NoRoom,
-    OriginError,
     PeerLied,
+    PeerMismatch,
     PeerMissing,
+    PeerUnavailable,
     StaleVersion,
 )
 
@@ -269,10 +270,10 @@ class Fetcher:
     def _told(self, step: Step, error: CacheError | None) -> None:
         counters = self._counters
         if step.uid:
-            if error is None or isinstance(error, (PeerMissing, OriginError, StaleVersion)):
-                self._health.answered(step.uid)
-            else:
+            if isinstance(error, (PeerUnavailable, PeerMismatch)):
                 self._health.failed(step.uid)
+            else:
+                self._health.answered(step.uid)
         if error is None:
             name = f"{step.via}_units"
             setattr(counters, name, getattr(counters, name) + 1)

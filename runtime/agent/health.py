@@ -1,7 +1,9 @@
-"""Which members answer: the agent's own view, from its own askings and probes.
+"""Which members answer: the agent's own view, confirmed by probes.
 
-A member that failed is left out of the read path until a probe, an answer or a question of its
-own shows that it is back; probes follow each other at growing pauses.
+An asking may fail for many reasons; on a busy machine it may just be late. So a failure only
+raises doubt, and a probe decides: a member is left out of the read path when a probe fails, until
+a later probe, an answer or a question of its own shows that it is back. A member that was left
+out for nothing would cost a second crossing of the line.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 2.0
+"""Between two probes of a member that is down; the pause doubles from the first to the longest."""
 
 
 class Health:
@@ -23,48 +26,49 @@ class Health:
 
     def __init__(self, probe: Callable[[str], Awaitable[None]]) -> None:
         self._probe = probe
-        self._down: dict[str, float] = {}  # uid -> the pause before its next probe
-        self._failed = asyncio.Event()
+        self._down: set[str] = set()
+        self._watched: dict[str, asyncio.Task[None]] = {}
 
     def failed(self, uid: str) -> None:
-        """Note that a member did not answer as it should."""
-        self._down.setdefault(uid, FIRST_PAUSE)
-        self._failed.set()
+        """Note that a member did not answer as it should; a probe will tell."""
+        if uid not in self._watched:
+            task = asyncio.create_task(self._watch(uid), name=f"probes of {uid}")
+            self._watched[uid] = task
+            task.add_done_callback(lambda _: self._watched.pop(uid, None))
 
     def answered(self, uid: str) -> None:
         """Note that a member answered, or asked."""
-        self._down.pop(uid, None)
+        self._down.discard(uid)
 
-    def down(self) -> set[str]:
+    def down(self) -> frozenset[str]:
         """Return the members that are to be left out now."""
-        return set(self._down)
+        return frozenset(self._down)
 
     def keep_only(self, members: set[str]) -> None:
         """Forget members that left the plan."""
-        self._down = {uid: pause for uid, pause in self._down.items() if uid in members}
-
-    async def run(self) -> None:
-        """Probe whoever is down, until cancelled."""
-        watched: dict[str, asyncio.Task[None]] = {}
-        try:
-            while True:
-                self._failed.clear()
-                for uid in self._down:
-                    if uid not in watched or watched[uid].done():
-                        watched[uid] = asyncio.create_task(self._watch(uid))
-                await self._failed.wait()
-        finally:
-            for task in watched.values():
-                task.cancel()
-            await asyncio.gather(*watched.values(), return_exceptions=True)
+        for uid in self._watched.keys() - members:
+            self._watched[uid].cancel()
+        self._down &= members
 
     async def _watch(self, uid: str) -> None:
-        while uid in self._down:
-            await asyncio.sleep(self._down.get(uid, 0))
+        """Probe a member until it answers."""
+        pause = FIRST_PAUSE
+        while True:
             try:
                 await self._probe(uid)
             except CacheError:
-                if uid in self._down:
-                    self._down[uid] = min(self._down[uid] * 2, LONGEST_PAUSE)
+                self._down.add(uid)
             else:
-                self.answered(uid)
+                self._down.discard(uid)
+                return
+            await asyncio.sleep(pause)
+            if uid not in self._down:
+                return
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def close(self) -> None:
+        """End the probes."""
+        tasks = list(self._watched.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

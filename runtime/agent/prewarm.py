@@ -98,6 +98,13 @@ class Prewarm:
 
     async def run(self) -> None:
         """Load the share of the snapshot that is current now, then end."""
+        try:
+            await self._run()
+        except Exception as error:
+            self.report = replace(self.report, state="Failed", message=str(error))
+            raise
+
+    async def _run(self) -> None:
         dataset = self._dataset()
         if dataset is None or dataset.head is None:
             return

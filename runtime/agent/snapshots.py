@@ -179,7 +179,7 @@ class Snapshots:
         try:
             async with aiofiles.open(path, "wb") as file:
                 await self._peers.download(member, target, file.fileno(), stall=STALL_SECONDS)
-            self._dataset.install(path, head)
+            await asyncio.to_thread(self._dataset.install, path, head)
         except ConfigError as error:
             raise PeerLied(f"the catalog from {member.name} is not usable: {error}") from error
         finally:
@@ -213,12 +213,12 @@ class Snapshots:
                 pack_below=plan.pack_below,
                 previous=previous,
             )
-            self._publish(path, meta.snapshot, await asyncio.to_thread(file_checksum, path))
+            await asyncio.to_thread(self._publish, path, meta.snapshot)
         finally:
             path.unlink(missing_ok=True)
         self._listed_at = time.monotonic()
 
-    def _publish(self, path: Path, snapshot: str, checksum: str) -> None:
+    def _publish(self, path: Path, snapshot: str) -> None:
         dataset = self._dataset
         old = dataset.head
         head = Head(
@@ -226,7 +226,7 @@ class Snapshots:
             snapshot=snapshot,
             request=dataset.plan.snapshot_request,
             taken=datetime.now(UTC).isoformat(timespec="seconds"),
-            checksum=checksum,
+            checksum=file_checksum(path),
         )
         if old is None or old.snapshot != snapshot:
             dataset.install(path, head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -203,22 +204,24 @@ class OriginSource:
         origin = dataset.origin(record.mount)
         start, stop = flight.place(part.cell)
         at = start
-        async for block in origin.read(
+        blocks = origin.read(
             dataset.object_path(record.mount, record.path),
             size=record.size,
             version=record.version,
             start=part.start,
             stop=part.stop,
-        ):
-            count = len(block)
-            if at + count > stop:
-                raise OriginLied(f"the origin sent too many bytes of {record.path}")
-            landing.view[at : at + count] = block
-            at += count
-            self._counters.origin_bytes += count
-            dataset.origin_bytes += count
-            landing.advance(count)
-            await self._line.take(count, flight.priority)
+        )
+        async with aclosing(blocks):
+            async for block in blocks:
+                count = len(block)
+                if at + count > stop:
+                    raise OriginLied(f"the origin sent too many bytes of {record.path}")
+                landing.view[at : at + count] = block
+                at += count
+                self._counters.origin_bytes += count
+                dataset.origin_bytes += count
+                landing.advance(count)
+                await self._line.take(count, flight.priority)
         if at != stop:
             raise OriginLied(f"the origin sent {at - start} of {stop - start} of {record.path}")
         if record.digest and part.start == 0 and part.stop == record.size:

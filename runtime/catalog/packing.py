@@ -82,7 +82,7 @@ def arrange(
         number += 1
         members = fresh[draft.first : draft.first + len(draft.offsets)]
         listed = [entries[i] for i in members]
-        key = pack_key(dataset, ((e.path, e.size, e.version) for e in listed))
+        key = pack_key(dataset, ((e.path, e.size, e.version) for e in listed), draft.groups)
         packs[number] = PackLayout(key, draft.offsets, [e.size for e in listed], draft.groups)
         for ordinal, (index, offset) in enumerate(zip(members, draft.offsets, strict=True)):
             places[index] = Place(number, ordinal, offset)

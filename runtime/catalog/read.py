@@ -263,11 +263,10 @@ class Catalog:
         """Return the layout of the blob that holds a file."""
         if record.pack is not None:
             return self.pack_layout(record.pack)
-        return ObjectLayout(
-            object_key(self.meta.dataset, record.path, record.size, record.version),
-            record.size,
-            chunk_size_for(record.size, self.meta.chunk_size),
-        )
+        chunk = chunk_size_for(record.size, self.meta.chunk_size)
+        dataset = self.meta.dataset
+        key = object_key(dataset, record.path, record.size, record.version, chunk)
+        return ObjectLayout(key, record.size, chunk)
 
     def blob_keys(self) -> set[str]:
         """Return the keys of all blobs of this snapshot."""
@@ -277,7 +276,11 @@ class Catalog:
             "CROSS JOIN files ON dir = id WHERE pack IS NULL AND size > 0"
         )
         dataset = self.meta.dataset
-        keys.update(object_key(dataset, *row) for row in self._stream(query))
+        base = self.meta.chunk_size
+        keys.update(
+            object_key(dataset, path, size, version, chunk_size_for(size, base))
+            for path, size, version in self._stream(query)
+        )
         return keys
 
     # -- statements -------------------------------------------------------------------------

@@ -15,7 +15,6 @@ Every request but the probes carries ``Authorization: Bearer <token>``.
 ``GET /v1/open/blob?...``                      descriptors: bytes, map a tier  (Unix socket only)
 ``POST /v1/want?...``                          fetch cells, answer when they are there  (Unix)
 ``POST /v1/suspect?...``                       verify cells that a reader found corrupt (Unix)
-``POST /v1/release?dataset=&snapshot=``        end this connection's hold of a snapshot (Unix)
 =============================================  ====================================================
 
 Descriptors ride as SCM_RIGHTS on the first bytes of an answer whose JSON body names them in order.
@@ -35,7 +34,6 @@ OPEN_CATALOG: Final = "/v1/open/catalog"
 OPEN_BLOB: Final = "/v1/open/blob"
 WANT: Final = "/v1/want"
 SUSPECT: Final = "/v1/suspect"
-RELEASE: Final = "/v1/release"
 BATCH: Final = "/batch"
 
 DEFAULT_PORT: Final = 19600

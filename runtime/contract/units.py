@@ -43,17 +43,24 @@ def checksum(data: bytes | bytearray | memoryview) -> int:
     return xxhash.xxh3_64_intdigest(data) or 1
 
 
-def object_key(dataset: str, path: str, size: int, version: str) -> str:
-    """Return the blob key (32 hex digits) of one version of one object of ``ns/name``."""
-    text = f"object\0{dataset}\0{path}\0{size}\0{version}"
+def object_key(dataset: str, path: str, size: int, version: str, chunk: int) -> str:
+    """Return the blob key (32 hex digits) of one version of one object of ``ns/name``.
+
+    The chunk size is a part of it: a key stands for one layout.
+    """
+    text = f"object\0{dataset}\0{path}\0{size}\0{version}\0{chunk}"
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
-def pack_key(dataset: str, members: Iterable[tuple[str, int, str]]) -> str:
-    """Return the blob key of a pack whose members are ``(path, size, version)`` in layout order."""
+def pack_key(dataset: str, members: Iterable[tuple[str, int, str]], groups: Iterable[int]) -> str:
+    """Return the blob key of a pack.
+
+    ``members`` are ``(path, size, version)`` in layout order, ``groups`` the first of each group.
+    """
     digest = xxhash.xxh3_128(f"pack\0{dataset}\0".encode())
     for path, size, version in members:
         digest.update(f"{path}\0{size}\0{version}\0".encode())
+    digest.update(",".join(map(str, groups)).encode())
     return digest.hexdigest()
 
 

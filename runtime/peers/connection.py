@@ -25,6 +25,7 @@ BUDGET: Final = 4 << 20
 HEAD_BYTES: Final = 16 << 10
 
 _END: Final = b"\r\n\r\n"
+_BODILESS: Final = frozenset({204, 304})
 _STATUS: Final = re.compile(r"HTTP/1\.1 ([2-5]\d\d)(?: .*)?")
 
 Progress = Callable[[int], None]
@@ -272,7 +273,12 @@ def _parse(head: bytes, name: str) -> Reply:
         if not colon or key in headers:
             raise PeerLied(f"peer {name} sent a malformed head")
         headers[key] = value.strip(" \t")
+    if status is None:
+        raise PeerLied(f"peer {name} sent no answer of HTTP/1.1")
+    code = int(status[1])
+    if code in _BODILESS:
+        return Reply(code, headers, 0)
     length = headers.get("content-length", "")
-    if status is None or not (length.isascii() and length.isdigit()):
-        raise PeerLied(f"peer {name} sent no answer of HTTP/1.1 with a length")
-    return Reply(int(status[1]), headers, int(length))
+    if not (length.isascii() and length.isdigit() and len(length) < 19):
+        raise PeerLied(f"peer {name} sent an answer without its length")
+    return Reply(code, headers, int(length))

@@ -64,6 +64,7 @@ class Connection:
         "_writing",
         "closed",
         "deadline",
+        "lasting",
         "peer",
         "peer_uid",
     )
@@ -75,6 +76,8 @@ class Connection:
         self.peer_uid = peer_uid
         self.closed = False
         self.deadline = math.inf
+        self.lasting = False
+        """A route holds something for this connection: it may rest without an end."""
         self._sock = sock
         self._fd = sock.fileno()
         self._service = service
@@ -385,7 +388,7 @@ class Connection:
         elif self._last:
             self._linger()
         else:
-            self._wait(self._service.limits.idle_seconds)
+            self._wait(math.inf if self.lasting else self._service.limits.idle_seconds)
             if not self._reading:
                 self._unpause()
             if self._in and not self._processing:

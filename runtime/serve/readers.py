@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections import Counter
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 from runtime.errors import AccessDenied, ConfigError
 from runtime.serve.message import Answer
@@ -32,7 +30,6 @@ class Readers:
     def __init__(self, agent: Agent, access: Access) -> None:
         self._agent = agent
         self._access = access
-        self._holds: WeakKeyDictionary[Connection, Counter[tuple[str, str]]] = WeakKeyDictionary()
 
     def open_catalog(self, request: Request) -> Answer:
         """Pass the catalog and the head file; hold the snapshot for this connection."""
@@ -48,28 +45,11 @@ class Readers:
         body = {"dataset": ref, "snapshot": meta.snapshot, "sequence": head.sequence}
         return Answer(200, JSON, (json.dumps(body).encode(),), fds=fds, close_fds=True)
 
-    def release(self, request: Request) -> Answer:
-        """End this connection's hold of a snapshot."""
-        ref = self._dataset(request)
-        snapshot = request.query.get("snapshot", "")
-        holds = self._holds.get(request.connection)
-        if holds is not None and holds[ref, snapshot] > 0:
-            holds[ref, snapshot] -= 1
-            self._end_hold(ref, snapshot)
-        return Answer(200, JSON, (b"{}",))
-
     def _hold(self, connection: Connection, ref: str, snapshot: str) -> None:
-        holds = self._holds.get(connection)
-        if holds is None:
-            holds = self._holds[connection] = Counter()
-            connection.on_close(lambda: self._end_all(holds))
-        holds[ref, snapshot] += 1
+        """Keep a snapshot until this connection ends; it may rest as long as its client likes."""
+        connection.lasting = True
         self._agent.dataset(ref).hold(snapshot)
-
-    def _end_all(self, holds: Counter[tuple[str, str]]) -> None:
-        for ref, snapshot in list(holds.elements()):
-            self._end_hold(ref, snapshot)
-        holds.clear()
+        connection.on_close(lambda: self._end_hold(ref, snapshot))
 
     def _end_hold(self, ref: str, snapshot: str) -> None:
         dataset = self._agent.datasets.get(ref)

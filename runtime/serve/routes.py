@@ -48,7 +48,6 @@ class Routes:
             ("GET", protocol.OPEN_BLOB): readers.open_blob,
             ("POST", protocol.WANT): readers.want,
             ("POST", protocol.SUSPECT): readers.suspect,
-            ("POST", protocol.RELEASE): readers.release,
         }
         self._paths = {path for _, path in self._routes}
 

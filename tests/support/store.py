@@ -17,6 +17,8 @@ from runtime.store.store import Store
 KIB = 1 << 10
 MIB = 1 << 20
 DATASET = "ns/train"
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""A folder in memory, where there is one, for tests that look at all files after every step."""
 
 
 def key_of(number: int) -> str:

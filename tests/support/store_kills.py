@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from runtime.contract.layout import Layout
@@ -161,7 +162,7 @@ def kill_everywhere(root: Path) -> dict[str, dict[str, object]]:
         wrong: list[str] = []
         for occurrence in occurrences:
             folder = root / "kill"
-            status = in_child(lambda f=folder, o=occurrence: scenario(f, killer(point, o)))
+            status = in_child(partial(scenario, folder, killer(point, occurrence)))
             if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
                 wrong.append(f"occurrence {occurrence}: the child ended with {status}")
             wrong += [f"occurrence {occurrence}: {what}" for what in wrong_after_kill(folder)]
@@ -173,4 +174,4 @@ def kill_everywhere(root: Path) -> dict[str, dict[str, object]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(kill_everywhere(Path(sys.argv[1]))))
+    json.dump(kill_everywhere(Path(sys.argv[1])), sys.stdout)

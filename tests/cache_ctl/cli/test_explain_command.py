@@ -118,7 +118,7 @@ def test_no_secret_is_ever_printed(state):
 @pytest.mark.parametrize(("offset", "index"), [(0, 0), (4 * MIB, 1), (10 * MIB - 1, 2)])
 def test_a_chunk_of_a_large_object_has_the_owner_that_agents_compute(state, plans, offset, index):
     found = explain(state, "chunk", "ml/images", LARGE.path, str(offset))
-    unit = str(Unit(object_key("ml/images", LARGE.path, LARGE.size, "v1"), index))
+    unit = str(Unit(object_key("ml/images", LARGE.path, LARGE.size, "v1", 4 * MIB), index))
 
     assert [row["domain"] for row in found["domains"]] == ["cloud", "pool:p"]
     for row, name in zip(found["domains"], ("cloud", "pool.p"), strict=True):

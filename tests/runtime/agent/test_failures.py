@@ -40,7 +40,7 @@ def ranking(lab: Lab, size: int) -> list[Node]:
     node = next(iter(lab.nodes.values()))
     _, headers, _ = lab.ask(node, "HEAD", f"/team/images/{PATH}")
     version = headers["etag"].strip('"')
-    unit = str(Unit(object_key("team/images", PATH, size, version), 0))
+    unit = str(Unit(object_key("team/images", PATH, size, version, 4 * MIB), 0))
     order = Ownership([(n.uid, 1.0) for n in lab.nodes.values()]).of(unit)
     return [next(n for n in lab.nodes.values() if n.uid == uid) for uid in order]
 

@@ -172,7 +172,7 @@ def test_large_objects_are_blobs_of_their_own_and_empty_ones_none(tmp_path):
     entries = [Entry("big", 9 << 30, "v"), Entry("small", 5, "v"), Entry("empty", 0, "v")]
     with catalog_of(tmp_path, entries) as catalog:
         big, small, empty = map(catalog.find, ["big", "small", "empty"])
-        key = object_key("ns/d", "big", 9 << 30, "v")
+        key = object_key("ns/d", "big", 9 << 30, "v", chunk_size_for(9 << 30, 4096))
         assert catalog.layout(big) == ObjectLayout(key, 9 << 30, chunk_size_for(9 << 30, 4096))
         assert (empty.pack, small.pack) == (None, 0)
         layout = catalog.layout(small)

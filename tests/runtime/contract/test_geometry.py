@@ -36,14 +36,15 @@ def test_chunks_grow_with_the_object_and_never_beyond_the_largest(size):
 
 def test_every_part_of_an_object_s_identity_is_in_its_key():
     keys = {
-        object_key("a/b", "p", 1, "v"),
-        object_key("a/c", "p", 1, "v"),
-        object_key("a/b", "q", 1, "v"),
-        object_key("a/b", "p", 2, "v"),
-        object_key("a/b", "p", 1, "w"),
+        object_key("a/b", "p", 1, "v", 4),
+        object_key("a/c", "p", 1, "v", 4),
+        object_key("a/b", "q", 1, "v", 4),
+        object_key("a/b", "p", 2, "v", 4),
+        object_key("a/b", "p", 1, "w", 4),
+        object_key("a/b", "p", 1, "v", 8),
     }
 
-    assert len(keys) == 5
+    assert len(keys) == 6
 
 
 @given(st.integers(1, 3 * GIB))

@@ -438,6 +438,27 @@ async def test_get_is_bounded_in_size_and_in_time():
             await asker.peers.get(there, "/slow", timeout=0.2)
 
 
+async def test_an_answer_that_never_has_a_body_needs_no_length():
+    async with serving(honest(lambda _: Answer(304))) as (_, port):
+        asker = Asker(there_at(port))
+        for _ in range(2):
+            status, _, body = await asker.peers.get(there_at(port), "/v1/summary", timeout=5)
+            assert (status, body) == (304, b"")
+        assert len(asker.dialled) == 1
+        await asker.peers.close()
+
+
+async def test_a_probe_tells_whether_a_member_answers_and_leaves_nothing_open():
+    async with serving(honest(lambda _: Answer(200))) as (server, port):
+        asker = Asker(there_at(port))
+        await asker.peers.probe(there_at(port), seconds=5)
+        async with asyncio.timeout(5):
+            while server.counters.open_connections:  # noqa: ASYNC110 - a counter has no event
+                await asyncio.sleep(0.01)
+    with pytest.raises(PeerUnavailable):
+        await asker.peers.probe(there_at(port), seconds=1)
+
+
 async def test_a_catalog_is_written_to_the_file_in_blocks(tmp_path):
     catalog = os.urandom((3 << 20) + 17)
 

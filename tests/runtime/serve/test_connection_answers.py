@@ -202,6 +202,18 @@ async def test_an_idle_connection_is_closed_without_a_word():
         assert await wire.ended()
 
 
+async def test_a_connection_that_a_route_holds_something_for_may_rest():
+    def route(request):
+        request.connection.lasting = True
+        return echo(request)
+
+    async with serving(route, limits=QUICK) as (_, port), connected(port) as wire:
+        await wire.ask("/")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wire.reader.read(1), 3 * QUICK.idle_seconds)
+        assert (await wire.ask("/")).status == 200
+
+
 async def test_a_receiver_that_takes_nothing_is_cut_and_gives_back_what_it_held(blob):
     given_back = asyncio.Event()
 

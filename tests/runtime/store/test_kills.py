@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from runtime.store.core import FAULT_POINTS
+from tests.support.store import MEMORY
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kills")
-    command = [sys.executable, "-m", "tests.support.store_kills", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+def outcomes():
+    with tempfile.TemporaryDirectory(prefix="store-kills-", dir=MEMORY) as folder:
+        command = [sys.executable, "-m", "tests.support.store_kills", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

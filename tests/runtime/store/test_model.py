@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from runtime.store.store import Store
 from tests.support.store import (
     KIB,
+    MEMORY,
     a_pack,
     an_object,
     content,
@@ -30,8 +31,6 @@ LAYOUTS = {
     EPOCH: [an_object(1), an_object(2, cells=1), a_pack(3, [5_000, 300, 9_000, 4_096, 77, 12_000])],
     SERVING: [an_object(4), an_object(5, cells=6), a_pack(6, [8_000] * 12)],
 }
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Memory where there is some: every step looks at all files."""
 ALL = {layout.key: layout for layouts in LAYOUTS.values() for layout in layouts}
 QUOTAS = (60 * KIB, 120 * KIB, 400 * KIB)
 
@@ -193,6 +192,6 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 StoreMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, print_blob=True
+    max_examples=120, stateful_step_count=30, deadline=None, print_blob=True
 )
 TestStore = StoreMachine.TestCase

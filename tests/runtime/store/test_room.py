@@ -312,6 +312,32 @@ def test_a_dropped_blob_in_use_keeps_its_bytes_and_its_charge(open_store, root):
     assert fill(store, one(store, 2))
 
 
+def test_what_a_reader_elsewhere_keeps_open_takes_no_room(open_store, root):
+    store = open_store(tier(root, MIB))
+    dropped, evicted = one(store, 1), one(store, 2, policy="Serving")
+    kept = []
+    for blob in (dropped, evicted):
+        fill(store, blob)
+        with blob.files() as ((_, data_fd, _),):
+            kept.append(os.dup(data_fd))
+    assert all(os.fstat(fd).st_blocks for fd in kept)
+    store.drop(dropped.layout.key)
+    store.retier([tier(root, 1)])
+    for fd in kept:
+        assert os.fstat(fd).st_blocks == 0
+        assert os.fstat(fd).st_size == CHUNK, "a shorter file would kill who has it mapped"
+        os.close(fd)
+
+
+def test_a_map_is_allocated_in_full_before_it_is_mapped(open_store, root):
+    """A store into a hole of a mapped file kills the process when the medium is full."""
+    store = open_store(tier(root, MIB))
+    blob = store.blob(an_object(1, cells=400), dataset=DATASET, policy="Epoch")
+    with store.reserve(blob, [0], spare=False):
+        status = next(root.rglob("*.map")).stat()
+        assert status.st_blocks * 512 >= status.st_size
+
+
 def test_a_reservation_of_a_dropped_blob_publishes_nothing(open_store, root):
     store = open_store(tier(root, room_for(2)))
     blob = one(store, 1)
