@@ -44,7 +44,13 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         module, _, name = COMMANDS[cmd_name][0].partition(":")
-        return cast("click.Command", getattr(importlib.import_module(module), name))
+        try:
+            return cast("click.Command", getattr(importlib.import_module(module), name))
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"{cmd_name} needs the package {error.name}, which is not installed; install "
+                "cachectl with its extra: cachectl[controller]"
+            ) from error
 
     def format_commands(
         self,

@@ -23,7 +23,6 @@ from runtime.settings import AgentSettings
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from runtime.contract.plan import Plan
     from runtime.serve.message import Answer, Request
 
 log = logging.getLogger("runtime")
@@ -82,19 +81,20 @@ class Node:
             else:
                 self._agent.rekey(keys)
                 await self._agent.follow(plan)
-            await self._listen(plan)
+            await self._listen()
 
-    async def _listen(self, plan: Plan) -> None:
+    async def _listen(self) -> None:
         """Open the port when there are peers, and close it when there are none."""
         assert self._agent is not None
         if self._agent.view.distributed and self._port is None:
             self._port = await self._server.listen_tcp(
                 self._settings.address, self._settings.port, on_accept=self._accept
             )
+            log.info("listens on %s:%d", self._settings.address, self._port)
         elif not self._agent.view.distributed and self._port is not None:
             await self._server.close_tcp(self._port)
             self._port = None
-        log.info("listens on %s", self._port if self._port is not None else plan.mode)
+            log.info("listens on its Unix socket only")
 
 
 def _keys(settings: AgentSettings) -> Keys:

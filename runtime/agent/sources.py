@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 FIRST_BYTE_SECONDS: Final = 60.0
 """The head of an owner's answer may wait in its queue; whether it lives is probed meanwhile."""
 PROBE_AFTER_SECONDS: Final = 2.0
-PROBE_SECONDS: Final = 1.0
+PROBE_SECONDS: Final = 2.0
 MEMBERS_AT_ONCE: Final = 16
 """Small objects fetched from the origin at once for one group."""
 _IN_THREAD: Final = 256 * 1024

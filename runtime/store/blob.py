@@ -267,7 +267,7 @@ class Blob:
                 with self._core.lock:
                     self._room.drop_cell(resident, cell, word)
                 return None
-            return data if pair.mapped.words[cell] == word else None
+            return data
         finally:
             self._room.release(pair)
 

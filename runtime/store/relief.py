@@ -18,6 +18,7 @@ from runtime.store.tier import Resident
 
 if TYPE_CHECKING:
     from runtime.store.core import Core
+    from runtime.store.pair import FilePair
     from runtime.store.room import Room
     from runtime.store.tier import Tier
 
@@ -134,32 +135,51 @@ class Relief:
     def _copy(self, move: _Move) -> bool:
         source, target = move.source.pair, move.target.pair
         self._core.fault("demote.before-copy")
-        for cell in move.words:
+        for cell, word in move.words.items():
             start, stop = move.blob.layout.cell_range(cell)
-            data = source.read(start, stop)
-            if checksum(data) != source.mapped.sums[cell]:
-                return False  # the scrubber or the next reader will find and count it
+            if checksum(data := self._read(source, start, stop)) != source.mapped.sums[cell]:
+                with self._core.lock:
+                    self._room.drop_cell(move.source, cell, word)
+                return False
             target.write_cell(cell, start, memoryview(data))
         self._core.fault("demote.after-copy")
         return True
 
+    def _read(self, pair: FilePair, start: int, stop: int) -> bytes:
+        try:
+            return pair.read(start, stop)
+        except OSError as error:
+            with self._core.lock:
+                pair.tier.failed(error)
+            return b""
+
     def _finish(self, move: _Move, *, copied: bool) -> None:
+        if self._core.closed:
+            return
         source, target = move.source, move.target
         source.pins -= 1
         target.pair.residents -= 1
         if copied and self._unchanged(move):
-            self._core.fault("demote.before-publish")
-            self._room.take(source)
-            move.blob.units[move.unit] = target
-            target.pair.tier.place(target)
-            target.pair.publish(move.words)
-            ranges = (move.blob.layout.cell_range(cell) for cell in move.words)
-            size = sum(stop - start for start, stop in ranges)
-            target.pair.tier.count(target, len(move.words), size)
-            self._core.fault("demote.after-publish")
-            self._core.counters.demotions += 1
-        elif not target.pair.dead:
+            self._publish(move)
+            return
+        if not target.pair.dead:
             self._room.free(target.pair, move.blob, move.unit, target.charged)
+        here = not source.pair.dead and move.blob.units.get(move.unit) is source
+        if not copied and here and not source.busy:
+            self._room.evict(source)  # or it would be chosen again, for ever
+
+    def _publish(self, move: _Move) -> None:
+        target = move.target
+        self._core.fault("demote.before-publish")
+        self._room.take(move.source)
+        move.blob.units[move.unit] = target
+        target.pair.tier.place(target)
+        target.pair.publish(move.words)
+        ranges = (move.blob.layout.cell_range(cell) for cell in move.words)
+        size = sum(stop - start for start, stop in ranges)
+        target.pair.tier.count(target, len(move.words), size)
+        self._core.fault("demote.after-publish")
+        self._core.counters.demotions += 1
 
     @staticmethod
     def _unchanged(move: _Move) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from runtime.contract.units import MIB
 from tests.support.lab import Lab, make_files, prewarm
+from tests.support.sockets import LISTEN, SocketWatch
 
 
 @pytest.fixture(name="files")
@@ -66,6 +67,28 @@ def test_a_local_only_node_fetches_its_own_copy_and_opens_no_port(lab, origin, f
     for address in (node.address, other.address):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((address, node.port), timeout=5)
+
+
+def test_the_kernel_lists_no_connection_between_a_basic_node_and_a_peer(lab, origin, files):
+    basic = [lab.add("b0", domain=None), lab.add("b1", domain=None)]
+    peers = [lab.add("n0"), lab.add("n1")]
+    dataset = lab.dataset(origin.source)
+    lab.plan("cloud", datasets=(dataset,), prewarms=(prewarm(),))
+    lab.plan(None, datasets=(dataset,), prewarms=(prewarm(),))
+    with SocketWatch() as watch:
+        lab.start()
+        lab.until_ready()
+        for node in lab.nodes.values():
+            for path, data in files.items():
+                assert lab.read(node, f"train/{path}") == data
+
+    agents = {node.address for node in lab.nodes.values()}
+    outside = {node.address for node in basic}
+    inside = {node.address for node in peers}
+    assert watch.between(inside, inside), "the watch sees what there is"
+    assert watch.between(outside, {"127.0.0.1"}), "basic nodes do reach the origin"
+    assert not watch.between(outside, agents)
+    assert not {local for local, _, state in watch.seen if state == LISTEN} & outside
 
 
 def test_a_node_that_turns_local_only_closes_its_port_and_dials_nobody(lab, origin, files):

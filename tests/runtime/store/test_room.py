@@ -20,6 +20,7 @@ from tests.support.store import (
     an_object,
     content,
     fill,
+    flip,
     on_disk,
     present,
     right,
@@ -235,6 +236,22 @@ def test_a_victim_that_was_read_again_moves_to_the_next_tier(open_store, root):
     word = int.from_bytes(os.pread(old_map, 8, 64), "little")
     os.close(old_map)
     assert not word & 1, "a reader of the old file asks again"
+
+
+def test_a_decayed_victim_does_not_move(open_store, root):
+    fast, slow = root / "fast", root / "slow"
+    store = open_store(tier(fast, room_for(2), high=50, low=25), tier(slow, MIB))
+    blob = store.blob(an_object(1, cells=2), dataset=DATASET, policy="Serving")
+    fill(store, blob)
+    for unit in range(2):
+        blob.touch(unit)
+    flip(fast, blob.layout, 0)
+    while store.relieve():
+        pass
+    assert present(blob) == {1}
+    assert right(blob, 1)
+    assert store.counters.corrupt_cells == 1
+    assert store.counters.demotions == 1
 
 
 def test_a_unit_dropped_while_it_moves_does_not_come_back(open_store, root):
