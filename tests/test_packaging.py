@@ -70,7 +70,7 @@ def test_the_data_plane_asks_for_nothing_of_the_control_plane(metadata, extra):
 
 
 def test_the_base_install_is_the_client_alone(metadata):
-    assert requirements(metadata, None) == {"fsspec", "xxhash"}
+    assert requirements(metadata, None) == {"click", "fsspec", "rich", "xxhash"}
 
 
 @pytest.mark.parametrize(

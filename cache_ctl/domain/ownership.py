@@ -99,8 +99,9 @@ def read_path(plan: Plan, unit: str, node: str, *, origin: str = "") -> tuple[Re
     found = [local]
     for step in route.steps(plan, me, ranking, holders=neighbours):
         why = step.reason
-        if step.via == "holder":
-            why = f"{why.removesuffix(' that announced it')}, asked if it announced the unit"
+        announced = " that announced it"
+        if why.endswith(announced):
+            why = f"{why.removesuffix(announced)}, asked if it announced the unit"
         elif step.via == "owner":
             why = f"{why}; it may redirect once to a member that holds or receives the unit"
         elif step.via == "origin":

@@ -19,11 +19,11 @@ class Flight:
     """Cells of one unit on their way to this node.
 
     ``span`` is the flight's range of bytes in the blob. ``rooted`` tells that the bytes come from
-    the origin or from an owner: only then may a peer be given them while they arrive, or two
-    agents could wait for each other. ``failed`` holds an error for each cell that could not be
-    had; ``admitted`` tells whether the store took the rest. ``sums`` are the checksums of the
-    cells that could, known once ``summed``. ``rested`` reads the first bytes of the span back
-    from the store, verified.
+    the origin or from the owner: only then may a peer be given them while they arrive. An owner
+    waits for nothing but the origin and what rests with others, so nobody waits in a circle.
+    ``failed`` holds an error for each cell that could not be had; ``admitted`` tells whether the
+    store took the rest. ``sums`` are the checksums of the cells that landed, known once
+    ``summed``. ``rested`` reads the first bytes of the span back from the store, verified.
     """
 
     def __init__(

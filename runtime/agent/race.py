@@ -106,7 +106,7 @@ class Race:
         )
         now = time.monotonic()
         self._flight.via = step.via
-        self._flight.rooted = step.via != "holder"
+        self._flight.rooted = step.via in ("origin", "owner")
         self._flight.watch(landing)
         task = asyncio.ensure_future(self._ask(step, landing))
         self._running[task] = _Attempt(step, landing, now, moved=now)

@@ -90,10 +90,18 @@ class UnitService:
             return Resting()
         name = asking.content.unit_name(asking.unit)
         flight = self._fetcher.under_way(name)
-        streams = flight is not None and isinstance(asking.content.layout, ObjectLayout)
-        if flight is None or not (flight.landing or (flight.rooted and streams)):
+        if flight is None or not (flight.landing or self._may_stream(asking, flight)):
             raise PeerMissing(f"unit {name} is not here")
         return Arriving(flight)
+
+    def _may_stream(self, asking: Asking, flight: Flight) -> bool:
+        """Tell whether the peer may wait for a flight without waiting, in the end, for itself."""
+        owner = self._view().ranking(asking.content.unit_name(asking.unit))[:1]
+        return (
+            flight.rooted
+            and owner != (asking.requester,)
+            and isinstance(asking.content.layout, ObjectLayout)
+        )
 
     async def _as_owner(self, asking: Asking) -> Resting | Arriving | Elsewhere:
         name = asking.content.unit_name(asking.unit)

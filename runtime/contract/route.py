@@ -1,7 +1,8 @@
 """Whom a node asks for a unit, in order, and why: shared by agents and by ``cachectl explain``.
 
 The order is: known holders among the neighbours, nearest first; then the owner and the standbys
-that rank before this node; then the origin. A member asked as owner that lacks the unit asks in
+that rank before this node; then the origin. An owner looks at its first standby before it crosses
+the line, and is given only what rests there. A member asked as owner that lacks the unit asks in
 the same way those that rank before itself, so a chain of askings only climbs the ranking, cannot
 turn in a circle, and ends at the one owner that goes to the origin.
 """
@@ -45,7 +46,7 @@ def distances(neighbours: Mapping[str, Sequence[str]], start: str) -> dict[str, 
 def steps(
     plan: Plan,
     me: str,
-    ranking: Sequence[str],
+    ranking: tuple[str, ...],
     *,
     holders: Collection[str] = (),
     down: Collection[str] = (),
@@ -63,6 +64,13 @@ def steps(
         key=lambda uid: (zones[uid] != zones.get(me), uid),
     )
     found = [Step("holder", uid, _holder_reason(zones, me, uid)) for uid in near]
+    if ranking[:1] == (me,):
+        # Rendezvous hashing makes a new owner's first standby the owner of before.
+        found += [
+            Step("holder", uid, "the first standby, which has it if it owned the unit before")
+            for uid in ranking[1:2]
+            if uid not in near and uid not in down
+        ]
     for rank, uid in enumerate(above):
         if uid not in down:
             found.append(

@@ -17,7 +17,7 @@ from runtime.serve.message import Answer, Stream
 from runtime.serve.ranges import NotSatisfiable, parse_range
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable
 
     from runtime.agent.agent import Agent
     from runtime.catalog.records import FileRecord
@@ -45,8 +45,8 @@ class Objects:
         self._agent = agent
         self._access = access
 
-    async def get(self, request: Request) -> Answer:
-        """Answer GET and HEAD of an object."""
+    def get(self, request: Request) -> Answer | Awaitable[Answer]:
+        """Answer GET and HEAD of an object; at once where its bytes are few and rest here."""
         namespace, _, rest = request.path[1:].partition("/")
         name, _, path = rest.partition("/")
         ref = f"{namespace}/{name}"
@@ -59,30 +59,43 @@ class Objects:
             if not path or catalog.is_dir(path):
                 raise NoSuchPath(f"/{ref}/{path} is a folder; ask for an object in it")
             raise NoSuchPath(f"{ref} has no object {path!r} in this snapshot")
-        tag = etag(record.version)
-        headers: tuple[tuple[str, str], ...] = (("ETag", tag), ("Accept-Ranges", "bytes"))
-        decided = _condition(request, record)
-        if decided is not None:
-            return Answer(decided, headers)
-        wanted = request.headers.get("range")
-        if wanted is not None and request.headers.get("if-range", tag) != tag:
-            wanted = None
-        try:
-            span = parse_range(wanted, record.size) if wanted is not None else None
-        except NotSatisfiable:
-            whole = ("Content-Range", f"bytes */{record.size}")
-            return Answer(416, (*headers, whole))
-        start, stop = span or (0, record.size)
-        status = 200 if span is None else 206
-        if span is not None:
-            headers += (("Content-Range", f"bytes {start}-{stop - 1}/{record.size}"),)
-        headers += (("Content-Type", "application/octet-stream"),)
-        if request.method == "HEAD":
+        status, headers, start, stop = _negotiated(request, record)
+        if request.method == "HEAD" and status in (200, 206):
             return Answer(status, headers, head_length=stop - start)
         if start == stop:
             return Answer(status, headers)
         content = Content.of_record(dataset, catalog, record)
-        return await self._body(status, headers, content, record, start, stop)
+        data = self._at_once(content, record, start, stop)
+        if data is not None:
+            return Answer(status, headers, (data,))
+        return self._body(status, headers, content, record, start, stop)
+
+    def _at_once(self, content: Content, record: FileRecord, start: int, stop: int) -> bytes | None:
+        """Return bytes that lie in one cell and rest here, if they are few; verified."""
+        if stop - start > AT_ONCE:
+            return None
+        layout = content.layout
+        if isinstance(layout, ObjectLayout):
+            cell = start // layout.chunk
+            base, end = layout.cell_range(cell)
+            if stop > end:
+                return None
+            start, stop = start - base, stop - base
+        else:
+            cell = record.ordinal
+        return self._checked(content, cell, start, stop)
+
+    def _checked(self, content: Content, cell: int, start: int, stop: int) -> bytes | None:
+        """Return bytes of a cell, verified; None when it is not here, or was corrupt."""
+        blob = self._agent.fetcher.blob(content)
+        if not blob.present(cell):
+            return None
+        data = blob.verified_read(cell, start, stop)
+        if data is None:
+            self._agent.counters.healed_cells += 1
+        else:
+            blob.touch(content.layout.unit_of(cell))
+        return data
 
     async def _body(
         self,
@@ -152,18 +165,9 @@ class Objects:
 
     async def _resting(self, content: Content, cell: int, start: int, stop: int) -> bytes | None:
         """Return bytes of a cell that rests here, verified; None when it does not."""
-        blob = self._agent.fetcher.blob(content)
-        if not blob.present(cell):
-            return None
         if stop - start <= AT_ONCE:
-            data = blob.verified_read(cell, start, stop)
-        else:
-            data = await asyncio.to_thread(blob.verified_read, cell, start, stop)
-        if data is None:
-            self._agent.counters.healed_cells += 1
-        else:
-            blob.touch(content.layout.unit_of(cell))
-        return data
+            return self._checked(content, cell, start, stop)
+        return await asyncio.to_thread(self._checked, content, cell, start, stop)
 
     async def batch(self, request: Request) -> Answer:
         """Answer ``POST /batch``: small objects, one after the other, each with its status."""
@@ -208,9 +212,31 @@ class Objects:
         return Answer(200, (("Content-Type", "application/octet-stream"),), (b"".join(parts),))
 
 
-def _condition(request: Request, record: FileRecord) -> int | None:
-    """Return the status that a conditional request ends with, None to go on."""
+def _negotiated(
+    request: Request, record: FileRecord
+) -> tuple[int, tuple[tuple[str, str], ...], int, int]:
+    """Return status, headers, and which bytes to send, from the conditions and the range."""
     tag = etag(record.version)
+    headers: tuple[tuple[str, str], ...] = (("ETag", tag), ("Accept-Ranges", "bytes"))
+    decided = _condition(request, tag)
+    if decided is not None:
+        return decided, headers, 0, 0
+    wanted = request.headers.get("range")
+    if wanted is not None and request.headers.get("if-range", tag) != tag:
+        wanted = None
+    try:
+        span = parse_range(wanted, record.size) if wanted is not None else None
+    except NotSatisfiable:
+        return 416, (*headers, ("Content-Range", f"bytes */{record.size}")), 0, 0
+    kind = ("Content-Type", "application/octet-stream")
+    if span is None:
+        return 200, (*headers, kind), 0, record.size
+    part = ("Content-Range", f"bytes {span[0]}-{span[1] - 1}/{record.size}")
+    return 206, (*headers, part, kind), *span
+
+
+def _condition(request: Request, tag: str) -> int | None:
+    """Return the status that a conditional request ends with, None to go on."""
     required = request.headers.get("if-match")
     if required is not None and not _lists(required, tag):
         return 412

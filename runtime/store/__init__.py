@@ -2,18 +2,22 @@
 
 ::
 
-    store        the whole: open, attach, reserve, drop, report
-      recover    what a tier's folder held when it was opened
-      blob       one blob: presence, places, verified reads
-      reserve    room for cells, and the writing and publishing of them
-      scrub      reads what rests and compares it
-      room       quotas: admission, eviction, demotion
-        tier     one medium: used bytes, state, order of eviction
-        pair     a data file and its map: words, sums, bytes
-          core   the lock, counters and open descriptors that all share
-          disk   the few system calls that Python lacks, the tier's mark
+    store            the whole: open, attach, reserve, drop, report
+      recover        what a tier's folder held when it was opened
+      folder         a tier's folder: taken, marked, given back
+      reservation    room for cells, and the writing and publishing of them
+      scrub          reads what rests and compares it
+      relief         room made in advance, and demotion to the next tier
+        blob         one blob: presence, places, verified reads
+          room       quotas: admission and eviction
+            tier     one medium: used bytes, state, order of eviction
+            pair     a data file and its map: words, sums, bytes
+              core   the lock, counters and open descriptors that all share
+              words  scans of a map's words
+              disk   the few system calls that Python lacks, the tier's mark
 
-**Threads.** All bookkeeping happens under one lock, which is never held across the reading or
-writing of a cell's bytes, except where a docstring says so; so every call may come from any
-thread, and those of the event loop stay short. Docs: ``docs/on-disk-layout.md``.
+**Threads.** All bookkeeping happens under one lock, so every call may come from any thread. The
+lock is never held while a cell's bytes are read or written, but for the first question about a unit
+after a machine crash (``Blob.vet``); so the calls of the event loop stay short.
+The order of writes that makes every instant safe is in ``docs/on-disk-layout.md``.
 """

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from runtime.contract.layout import Layout
     from runtime.store.core import Core
     from runtime.store.tier import Tier
+
 TRAILER: Final = 8
 """After the map's own bytes: the fingerprint of the pack's layout, 0 for objects."""
 _PIECE: Final = MIB
 """A cell is written in pieces of this size."""
-_UNITS_PER_EXTENT_BLOCK: Final = 64
+_PIECES_PER_BLOCK: Final = 340
+"""Pieces of a sparse file that ext4 notes in one block; others need no more."""
 
 
 def fingerprint(layout: Layout) -> int:
@@ -48,14 +50,11 @@ def overhead(header: MapHeader) -> int:
     """Return the bytes charged for a pair beyond its cells.
 
     The map, and a slack for the blocks in which the file system notes where a sparse file's
-    pieces lie: one, and one more for every 64 units' worth of the default chunk size.
+    pieces lie, taken to be as small as 64 KiB, or as every other cell.
     """
-    units = max(header.size >> 22, header.cells if header.segments_per_cell else 0)
-    return (
-        disk.blocks(0, header.file_size + TRAILER)
-        + ALIGN
-        + ALIGN * -(-units // _UNITS_PER_EXTENT_BLOCK)
-    )
+    pieces = max(header.size // SEGMENT, header.cells // 2, 1)
+    slack = ALIGN * (1 + -(-pieces // _PIECES_PER_BLOCK))
+    return disk.blocks(0, header.file_size + TRAILER) + slack
 
 
 class FilePair:
@@ -63,9 +62,9 @@ class FilePair:
 
     ``charged`` is what the tier counts for it, ``residents`` counts its units, ``layout_mark`` is
     the fingerprint that the map ends with, ``distrusted`` says that no word of it may be believed
-    after a machine crash. ``uses`` keep the descriptors open; once ``dead``
-    (its names are gone, every word says absent), the bytes are freed when the last use ends, as a
-    send or a write under way may still touch them.
+    after a machine crash. ``uses`` keep the descriptors open; once ``dead`` (its names are gone,
+    every word says absent), the bytes are freed when the last use ends, as a send or a write under
+    way may still touch them.
     """
 
     def __init__(self, core: Core, tier: Tier, dataset: str, header: MapHeader) -> None:
@@ -274,9 +273,11 @@ class FilePair:
         """
         self.dead = True
         self._core.fault("retire.before-words")
-        self.clear(marked(presence(self.map.words.tobytes())))
-        self._core.fault("retire.before-unlink")
-        self._unlink()
+        try:
+            self.clear(marked(presence(self.map.words.tobytes())))
+            self._core.fault("retire.before-unlink")
+        finally:
+            self._unlink()
 
     def _unlink(self) -> None:
         disk.unlink_quietly(f"{self._base}.data")

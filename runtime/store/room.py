@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.contract.units import ALIGN
 from runtime.store import disk
 from runtime.store.pair import FilePair, fingerprint, overhead
 from runtime.store.tier import WHOLE, Resident
@@ -32,14 +33,15 @@ _NOTHING, _SPARES, _OWN = range(3)
 
 
 def cover(layout: Layout, cells: Sequence[int]) -> int:
-    """Return an upper bound of the bytes of blocks under these cells of one unit, in order."""
-    total = 0
-    first = previous = cells[0]
-    for cell in (*cells[1:], -1):
-        if cell != previous + 1:
-            total += disk.blocks(layout.cell_range(first)[0], layout.cell_range(previous)[1])
-            first = cell
-        previous = cell
+    """Return the bytes of the blocks under these cells of one unit, in order."""
+    if cells[-1] - cells[0] + 1 == len(cells):
+        return disk.blocks(layout.cell_range(cells[0])[0], layout.cell_range(cells[-1])[1])
+    total = end = 0
+    for cell in cells:
+        start, stop = layout.cell_range(cell)
+        start = max(start // ALIGN * ALIGN, end)
+        end = max(-(-stop // ALIGN) * ALIGN, end)
+        total += max(end - start, 0)
     return total
 
 
@@ -289,16 +291,20 @@ class Room:
     def release(self, pair: FilePair) -> None:
         """End a use of a pair. Freeing the bytes of a dead one does not hold the lock itself."""
         with self.core.lock:
-            pair.uses -= 1
-            if pair.uses or not pair.dead:
+            if pair.uses > 1 or not pair.dead:
+                pair.uses -= 1
                 return
+        # The last use of a dead pair: nobody can find it any more. It stays counted as in use,
+        # so that its descriptors are not closed for others before they are done with here.
         self.core.fault("retire.before-punch")
         try:
             pair.free()
         except OSError as error:
-            pair.tier.failed(error)
+            with self.core.lock:
+                pair.tier.failed(error)
         self.core.fault("retire.after-punch")
         with self.core.lock:
+            pair.uses = 0
             self.core.descriptors.close(pair)
             pair.tier.charge(pair, -pair.charged)
 

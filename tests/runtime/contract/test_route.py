@@ -32,8 +32,15 @@ def test_a_local_only_node_asks_the_origin_alone():
     assert asked(found) == [("origin", "")]
 
 
-def test_the_owner_asks_the_origin_alone():
+def test_the_owner_looks_at_its_first_standby_before_it_crosses_the_line():
+    """After a join that standby is the owner of before, and has the unit."""
     found = route.steps(plan_of(4), "n1", ("n1", "n2", "n3"))
+
+    assert asked(found) == [("holder", "n2"), ("origin", "")]
+
+
+def test_an_owner_whose_standby_is_down_asks_the_origin_alone():
+    found = route.steps(plan_of(4), "n1", ("n1", "n2", "n3"), down={"n2"})
 
     assert asked(found) == [("origin", "")]
 

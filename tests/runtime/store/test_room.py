@@ -381,9 +381,11 @@ def test_drop_dataset_and_retain_free_their_bytes(open_store, root):
     assert store.tiers()[0].used == room_for(1)
 
 
-def test_the_quota_holds_under_many_writers(open_store, root):
-    quota = 40 * (CHUNK + FILES)
-    store = open_store(tier(root, quota))
+@pytest.mark.parametrize("max_open", [None, 2])
+def test_quotas_and_bytes_hold_under_many_threads(open_store, root, max_open):
+    quotas = {root / "fast": room_for(20), root / "slow": room_for(40)}
+    tiers = [tier(path, quota, high=80, low=50) for path, quota in quotas.items()]
+    store = open_store(*tiers, max_open=max_open)
     over = []
 
     def work(seed):
@@ -394,12 +396,14 @@ def test_the_quota_holds_under_many_writers(open_store, root):
             blob = store.blob(layout, dataset=dataset, policy=policy)
             fill(store, blob, *choice.sample(range(4), 2), spare=choice.random() < 0.2)
             for cell in range(4):
-                data = blob.verified_read(cell)
-                assert data in (None, content(layout, cell))
+                assert blob.verified_read(cell) in (None, content(layout, cell))
+                assert sent(blob, cell) in (None, content(layout, cell))
+                blob.touch(cell)
             if choice.random() < 0.1:
                 store.drop(layout.key)
-            if on_disk_now(root) > quota:
-                over.append(seed)
+            if choice.random() < 0.3:
+                store.relieve()
+            over.extend(path for path, quota in quotas.items() if on_disk_now(path) > quota)
 
     threads = [Failing(work, seed) for seed in range(6)]
     for thread in threads:
@@ -408,8 +412,17 @@ def test_the_quota_holds_under_many_writers(open_store, root):
         thread.join()
         assert thread.error is None
     assert not over
-    assert on_disk(root) <= store.tiers()[0].used <= quota
+    for report, (path, quota) in zip(store.tiers(), quotas.items(), strict=True):
+        assert on_disk(path) <= report.used <= quota
     assert store.counters.corrupt_cells == 0
+    assert store.counters.demotions > 0
+
+
+def sent(blob, cell):
+    """Return a cell's bytes as a send would read them, None if it is not here."""
+    with blob.pin(blob.layout.unit_of(cell)):
+        place = blob.locate(cell)
+        return place and os.pread(place.fd, place.length, place.offset)
 
 
 class Failing(threading.Thread):
