@@ -52,9 +52,13 @@ def overhead(header: MapHeader) -> int:
     The map, and a slack for the blocks in which the file system notes where a sparse file's
     pieces lie, taken to be as small as 64 KiB, or as every other cell.
     """
+    return disk.blocks(0, header.file_size + TRAILER) + slack(header)
+
+
+def slack(header: MapHeader) -> int:
+    """Return the part of the overhead that stands for blocks of the data file."""
     pieces = max(header.size // SEGMENT, header.cells // 2, 1)
-    slack = ALIGN * (1 + -(-pieces // _PIECES_PER_BLOCK))
-    return disk.blocks(0, header.file_size + TRAILER) + slack
+    return ALIGN * (1 + -(-pieces // _PIECES_PER_BLOCK))
 
 
 class FilePair:

@@ -18,7 +18,7 @@ from runtime.contract.cellmap import HEADER, KIND_OBJECT, MapHeader
 from runtime.contract.units import ALIGN
 from runtime.errors import ConfigError
 from runtime.store import disk
-from runtime.store.pair import TRAILER, FilePair, fingerprint, overhead
+from runtime.store.pair import TRAILER, FilePair, fingerprint, overhead, slack
 from runtime.store.room import cover
 from runtime.store.tier import WHOLE, Resident
 from runtime.store.words import gaps, marked, presence
@@ -161,7 +161,8 @@ def adopt_pack(room: Room, tier: Tier, found: Found) -> Resident:
     resident = Resident((found.header.key, WHOLE), pair, None)
     resident.found = found.cells
     tier.place(resident)
-    tier.grow(resident, found.data_bytes)
+    # What the file system noted is paid for by the slack: a full tier is no fuller after a restart.
+    tier.grow(resident, max(0, found.data_bytes - slack(found.header)))
     tier.count(resident, 0, found.data_bytes)
     return resident
 
@@ -186,7 +187,7 @@ def attach_pack(room: Room, blob: Blob, whole: Resident) -> None:
         return
     tier.displace(whole)
     tier.charge(pair, -whole.charged)
-    _place_units(room, blob, pair, whole.found, whole.charged)
+    _place_units(room, blob, pair, whole.found, whole.size)
     for resident in blob.units.values():
         if room.owned is not None:
             resident.pair.tier.set_spare(resident, spare=not room.owned(*resident.name))

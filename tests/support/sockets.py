@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from pathlib import Path
+from typing import Self
 
 LISTEN = "0A"
 
@@ -38,7 +39,7 @@ class SocketWatch:
         while not self._over.wait(0.01):
             self.seen |= listed()
 
-    def __enter__(self) -> SocketWatch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -83,6 +83,17 @@ def test_a_smaller_quota_holds_from_the_start(filled, open_store):
     assert on_disk(filled) <= store.tiers()[0].used <= quota
 
 
+def test_a_full_tier_loses_nothing_by_a_restart(filled, open_store):
+    store = Store.open([tier(filled, MIB)], boot_id="boot-1")
+    everything_is_right(store)
+    used = store.tiers()[0].used
+    store.close(sync=False)
+    store = open_store(tier(filled, used))
+    assert on_disk(filled) <= store.tiers()[0].used <= used
+    everything_is_right(store)
+    assert store.counters.evictions == 0
+
+
 def test_a_pack_laid_out_in_another_way_is_dropped(filled, open_store):
     store = open_store(tier(filled, MIB))
     old = a_pack(2, SIZES)
