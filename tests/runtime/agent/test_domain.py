@@ -135,6 +135,7 @@ def test_a_cached_byte_is_served_when_origin_and_plan_are_gone_and_a_miss_fails_
     node = lab.nodes["n0"]
     shard = max(files, key=lambda path: len(files[path]))
     lab.read(node, f"train/{shard}")
+    lab.until(lambda: lab.settled(node))
     for each in lab.nodes.values():
         each.kill()
         (each.folder / "plan.json").unlink()
