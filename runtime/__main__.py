@@ -9,13 +9,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.agent.agent import Agent
 from runtime.agent.plansource import PlanSource
 from runtime.contract.token import Keys
 from runtime.errors import CacheError, ConfigError
 from runtime.serve.failures import answer_of, sentence
+from runtime.serve.message import Answer
 from runtime.serve.routes import Routes
 from runtime.serve.server import HttpServer
 from runtime.settings import AgentSettings
@@ -23,9 +24,13 @@ from runtime.settings import AgentSettings
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from runtime.serve.message import Answer, Request
+    from runtime.contract.plan import Plan
+    from runtime.serve.message import Request
 
 log = logging.getLogger("runtime")
+
+KEYS_PAUSES: Final = (0.05, 0.2, 0.5)
+"""Before the keys are read again."""
 
 
 class Node:
@@ -40,11 +45,16 @@ class Node:
 
     def _handle(self, request: Request) -> Answer | Awaitable[Answer]:
         if self._routes is None:
+            if request.target == "/healthz":  # it lives, and waits
+                return Answer(200, (), (b"ok\n",))
             return sentence(503, "the agent waits for its first plan")
         return self._routes(request)
 
     def _accept(self, address: str) -> bool:
-        return self._agent is not None and self._agent.note_accept(address)
+        if self._agent is None:
+            return False
+        self._agent.note_accept(address)
+        return True
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until told to stop.
@@ -73,15 +83,28 @@ class Node:
     async def _follow(self, state: Path) -> None:
         settings = self._settings
         source = PlanSource(Path(settings.plan_file), state / "plan.json")
+        log.info("node %s looks for its plan at %s", settings.node, settings.plan_file)
         async for plan in source.plans():
-            keys = _keys(settings)
-            if self._agent is None:
-                self._agent = await Agent.start(settings, keys, plan)
-                self._routes = Routes(self._agent, lambda: self._port)
-            else:
-                self._agent.rekey(keys)
-                await self._agent.follow(plan)
-            await self._listen()
+            try:
+                await self._take(plan)
+            except (CacheError, OSError) as error:
+                if self._agent is None:
+                    raise
+                log.error(  # noqa: TRY400 - the sentence says it all
+                    "generation %d cannot be followed in full: %s", plan.generation, error
+                )
+
+    async def _take(self, plan: Plan) -> None:
+        keys = await _keys(self._settings)
+        if self._agent is None:
+            self._agent = await Agent.start(self._settings, keys, plan)
+            self._routes = Routes(
+                self._agent, port=lambda: self._port, server=self._server.counters
+            )
+        else:
+            self._agent.rekey(keys)
+            await self._agent.follow(plan)
+        await self._listen()
 
     async def _listen(self) -> None:
         """Open the port when there are peers, and close it when there are none."""
@@ -97,7 +120,13 @@ class Node:
             log.info("listens on its Unix socket only")
 
 
-def _keys(settings: AgentSettings) -> Keys:
+async def _keys(settings: AgentSettings) -> Keys:
+    """Read the keys; a file that is being replaced may be away for a moment."""
+    for pause in KEYS_PAUSES:
+        try:
+            return Keys.decode(Path(settings.keys_file).read_text())
+        except (OSError, ConfigError):
+            await asyncio.sleep(pause)
     try:
         return Keys.decode(Path(settings.keys_file).read_text())
     except OSError as error:
@@ -114,7 +143,7 @@ async def _main(settings: AgentSettings) -> None:
 
 def main() -> int:
     """Run the agent; return the exit code."""
-    parser = argparse.ArgumentParser(prog="cachectl-agent", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m runtime", description=__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="the agent's settings, JSON")
     try:
         settings = AgentSettings.load(parser.parse_args().settings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +26,8 @@ from runtime.agent.sources import PROBE_SECONDS, OriginSource, PeerSource
 from runtime.agent.unitservice import UnitService
 from runtime.catalog.shelf import Shelf
 from runtime.contract.plan import Plan, TierPlan
-from runtime.errors import CacheError, NoSuchPath, PeerUnavailable
+from runtime.contract.units import Unit
+from runtime.errors import CacheError, NoSuchPath, NotCached, PeerUnavailable
 from runtime.peers.dial import Dialler
 from runtime.peers.pool import Peers
 from runtime.store.store import Store
@@ -66,15 +66,16 @@ class Agent:
         )
         self.peers = Peers(self._dialler)
         self.line = Line()
-        self.neighbours = Neighbours(self.peers, self.health, lambda: self.view)
+        self.neighbours = Neighbours(self.peers, self.health, self.counters, lambda: self.view)
         self.holdings = Holdings(store)
         self.fetcher = Fetcher(
             store,
-            peers=PeerSource(self.peers, self.counters, lambda: self.view),
+            peers=PeerSource(self.peers, self.health, self.counters, lambda: self.view),
             origin=OriginSource(self.line, self.counters),
             health=self.health,
             counters=self.counters,
             view=lambda: self.view,
+            serves=lambda dataset: self.datasets.get(dataset.ref) is dataset,
             holders=self.neighbours.holders,
         )
         self.units = UnitService(self.fetcher, self.counters, lambda: self.view)
@@ -95,8 +96,8 @@ class Agent:
             boot_id = (await file.read()).strip()
         agent: list[Self] = []
 
-        def owned(key: str, unit: int) -> bool:
-            return not agent or agent[0].view.owns(f"{key}.{unit}")
+        def owned(dataset: str, key: str, unit: int) -> bool:
+            return not agent or agent[0].owns(dataset, str(Unit(key, unit)))
 
         store = await asyncio.to_thread(
             Store.open, _tiers(settings, plan), boot_id=boot_id, owned=owned
@@ -107,6 +108,11 @@ class Agent:
         me.spawn("scrub", scrub(store))
         await me.follow(plan)
         return me
+
+    def owns(self, ref: str, unit: str) -> bool:
+        """Tell whether this agent keeps one of the copies of a unit that its domain is to have."""
+        dataset = self.datasets.get(ref)
+        return self.view.owns(unit, dataset.plan.copies if dataset is not None else 1)
 
     @property
     def ready(self) -> bool:
@@ -124,18 +130,29 @@ class Agent:
             raise NoSuchPath(f"this node serves no Dataset {ref}")
         return found
 
-    def content(self, ref: str, snapshot: str, *, path: str = "", pack: str = "") -> Content:
-        """Return the blob that a question names, by path or by pack.
+    def content(self, ref: str, snapshot: str, *, key: str = "", path: str = "") -> Content:
+        """Return the blob that a question names: by path, or by key for packs.
+
+        With a key, a snapshot that is not here is no hindrance: an object that did not change
+        has the same blob in the current one.
 
         Raises:
             NotCached: the snapshot is not here.
-            NoSuchPath: the snapshot has no such path or pack.
+            NoSuchPath: the snapshot has no such path, no such pack, or another version.
         """
         dataset = self.dataset(ref)
-        catalog = dataset.catalog(snapshot)
-        if pack:
-            return Content.of_pack(dataset, catalog, pack)
-        return Content.of_path(dataset, catalog, path)
+        try:
+            catalog = dataset.catalog(snapshot)
+        except NotCached:
+            if not key:
+                raise
+            catalog = dataset.catalog()
+        if not path:
+            return Content.of_pack(dataset, catalog, key)
+        content = Content.of_path(dataset, catalog, path)
+        if key and content.layout.key != key:
+            raise NoSuchPath(f"{ref} has another version of {path!r} here")
+        return content
 
     async def follow(self, plan: Plan) -> None:
         """Take a plan in force. What it no longer allows is ended before anything new begins."""
@@ -204,12 +221,15 @@ class Agent:
 
     def forget_old(self, dataset: Dataset) -> None:
         """Free what only snapshots hold that nobody reads any more."""
-        live = dataset.live_snapshots()
-        keys: set[str] = set()
-        for snapshot in live:
-            keys |= dataset.catalog(snapshot).blob_keys()
+
+        def forget() -> None:
+            keys: set[str] = set()
+            for snapshot in dataset.live_snapshots():
+                keys |= dataset.catalog(snapshot).blob_keys()
+            self.store.retain(dataset.ref, keys)
+
         dataset.drop_old_catalogs()
-        self._in_thread(self.store.retain, dataset.ref, keys)
+        self._in_thread(forget)
 
     def _in_thread(self, work: Callable[..., object], *arguments: object) -> None:
         """Run what is heavy off the event loop, in the order asked."""
@@ -279,10 +299,9 @@ class Agent:
         else:
             self.counters.refused_dials += 1
 
-    def note_accept(self, address: str) -> bool:
-        """Count a connection from another node; it may ask, and is told who may not."""
+    def note_accept(self, address: str) -> None:
+        """Count a connection from another node."""
         self.accepted[address] = self.accepted.get(address, 0) + 1
-        return True
 
     def spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
         """Run work of this agent's as a task that ends with it; a failure is logged."""
@@ -305,8 +324,7 @@ class Agent:
         task = self._tasks.pop(name, None)
         if task is not None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.gather(task, return_exceptions=True)
 
     async def close(self) -> None:
         """End everything and leave the store in order."""

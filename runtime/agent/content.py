@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from runtime.catalog.records import FileRecord
-from runtime.contract.layout import ObjectLayout, PackLayout
+from runtime.contract.layout import ObjectLayout
 from runtime.contract.units import Unit
 from runtime.errors import NoSuchPath
 
@@ -101,13 +101,13 @@ class Content:
         first = self.layout.unit_cells(unit).start
         members = self.catalog.members(self.pack, unit)
         for cell in cells:
+            if not first <= cell < first + len(members):
+                raise ValueError(f"cell {cell} is none of unit {unit}")
             record = members[cell - first]
             if record is not None:
                 yield Part(cell, record, 0, record.size)
 
     def query(self) -> str:
         """Return the part of a peer's question that names this blob."""
-        if isinstance(self.layout, PackLayout):
-            return f"pack={self.layout.key}"
-        assert self.record is not None
-        return f"path={quote(self.record.path, safe='')}"
+        key = f"key={self.layout.key}"
+        return key if self.record is None else f"{key}&path={quote(self.record.path, safe='')}"

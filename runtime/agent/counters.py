@@ -23,6 +23,8 @@ class Counters:
     """Units fetched from the origin by this agent."""
     origin_bytes: int = 0
     peer_bytes: int = 0
+    summaries_received: int = 0
+    """Neighbours' announcements that were new."""
     redirects_given: int = 0
     redirects_followed: int = 0
     hedges: int = 0

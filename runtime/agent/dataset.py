@@ -7,14 +7,14 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from runtime.errors import ConfigError, NotCached, RefusedByPolicy
+from runtime.errors import ConfigError, NotCached, RefusedByPolicy, StaleVersion
 from runtime.origin.base import open_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from runtime.catalog.read import Catalog
+    from runtime.catalog.read import Catalog, FileRecord
     from runtime.catalog.shelf import Head, Shelf
     from runtime.contract.plan import DatasetPlan, Mode, NetworkClass
     from runtime.origin.base import Origin
@@ -47,6 +47,9 @@ class Dataset:
         self._source_address = source_address
         self.head: Head | None = shelf.current()
         """The snapshot that this agent follows, if it has one."""
+        self.published = shelf.count
+        """The count in the head file when ``head`` was published. Read it before ``head``: both
+        are set by a thread, and a client that is told too small a count only asks once more."""
         self._origins: dict[int, Origin] = {}
         self._catalogs: dict[str, Catalog] = {}
         self._holds: Counter[str] = Counter()
@@ -102,25 +105,53 @@ class Dataset:
         return found
 
     def origin(self, mount: int) -> Origin:
-        """Return the origin behind a mount, opened for this node's class.
+        """Return the origin behind the plan's mount of this index, opened for this node's class.
 
         Raises:
-            OriginError: it cannot be opened with the plan's options.
+            ConfigError: its secret cannot be read, or the plan's options cannot be used.
         """
         found = self._origins.get(mount)
         if found is None:
             spec = self.plan.mounts[mount]
-            secret = self._secret(spec.secret) if spec.secret else {}
             found = open_origin(
-                spec, self.network_class, secret, source_address=self._source_address
+                spec,
+                self.network_class,
+                self._keys_of(spec.secret) if spec.secret else {},
+                source_address=self._source_address,
             )
             self._origins[mount] = found
         return found
 
-    def object_path(self, mount: int, path: str) -> str:
-        """Return the path below the mount's source of a path in the Dataset."""
-        name = self.plan.mounts[mount].name
-        return path.removeprefix(f"{name}/") if name else path
+    def _keys_of(self, name: str) -> Mapping[str, str]:
+        try:
+            return self._secret(name)
+        except OSError as error:
+            raise ConfigError(f"secret {name!r} cannot be read: {error}") from error
+        except UnicodeDecodeError:  # the error quotes the secret, so it ends here
+            raise ConfigError(f"secret {name!r} has a key that is not UTF-8 text") from None
+
+    def source_of(self, record: FileRecord) -> tuple[Origin, str]:
+        """Return where a snapshot's object comes from: the origin, and the path below its source.
+
+        The mount is found by its name, which the path begins with: the snapshot's mounts may have
+        been others, or in another order, than the plan's are now.
+
+        Raises:
+            StaleVersion: the plan no longer has the mount.
+            ConfigError: the origin cannot be opened.
+        """
+        root = None
+        for index, mount in enumerate(self.plan.mounts):
+            if not mount.name:
+                root = index
+            elif record.path.startswith(f"{mount.name}/"):
+                return self.origin(index), record.path[len(mount.name) + 1 :]
+        if root is None:
+            raise StaleVersion(
+                f"the mount of {record.path} has left Dataset {self.ref}; open the file again once "
+                "the new snapshot is taken"
+            )
+        return self.origin(root), record.path
 
     def hold(self, snapshot: str) -> None:
         """Keep a snapshot and its objects while a reader uses it."""
@@ -152,15 +183,25 @@ class Dataset:
         """Follow the snapshot whose catalog lies at ``path``.
 
         Raises:
-            ConfigError: the file is not that catalog.
+            ConfigError: the file is not that catalog, or the head is not above the present one.
         """
         self.shelf.install(path, head)
-        self.head = head
+        # Another catalog of the same snapshot has other packs. Who still reads it may go on.
+        self._catalogs.pop(head.snapshot, None)
+        self._follow(head)
 
     def publish(self, head: Head) -> None:
-        """Follow a snapshot whose catalog is here."""
+        """Follow a snapshot whose catalog is here.
+
+        Raises:
+            ConfigError: it is not here, or the head is not above the present one.
+        """
         self.shelf.publish(head)
+        self._follow(head)
+
+    def _follow(self, head: Head) -> None:
         self.head = head
+        self.published = self.shelf.count
 
     def close(self) -> None:
         """Close the catalogs and the shelf."""
@@ -170,6 +211,7 @@ class Dataset:
         self.shelf.close()
 
     def remove(self) -> None:
-        """Close it and remove its catalogs from the disk."""
+        """Close it and remove its catalogs from the disk; its clients look for another."""
+        self.shelf.bump()
         self.close()
         shutil.rmtree(self.shelf.folder, ignore_errors=True)

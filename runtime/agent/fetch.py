@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from runtime.agent.flight import Flight
 from runtime.agent.landing import BufferPool, Landing
 from runtime.agent.line import DEMAND
 from runtime.agent.race import Race
+from runtime.agent.room import Room
+from runtime.agent.transit import Transit
 from runtime.contract.units import MIB, checksum
 from runtime.errors import (
     CacheError,
@@ -20,7 +20,6 @@ from runtime.errors import (
     PeerMismatch,
     PeerMissing,
     PeerUnavailable,
-    StaleVersion,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from runtime.agent.content import Content
     from runtime.agent.counters import Counters
+    from runtime.agent.dataset import Dataset
     from runtime.agent.health import Health
     from runtime.agent.planview import PlanView
     from runtime.agent.sources import OriginSource, PeerSource
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRANSIT_BYTES: Final = 32 * MIB
-"""Units that the store did not admit are kept for their readers in this much memory ..."""
-TRANSIT_SECONDS: Final = 10.0
-"""... and for this long: by then the store may have room for them."""
 MEMBERS_FIRST: Final = 8
 """Up to so many members of a group are answered on their own before the group is fetched."""
 FROM_PEERS_BYTES: Final = 128 * MIB
@@ -50,44 +46,10 @@ FROM_ORIGIN_BYTES: Final = 128 * MIB
 owner's fetch for others must never wait behind its own askings of those others."""
 
 
-class Room:
-    """A semaphore over bytes, first come, first served; one unit always fits."""
-
-    def __init__(self, size: int) -> None:
-        self._free = self._size = size
-        self._waiting: OrderedDict[asyncio.Future[None], int] = OrderedDict()
-
-    async def enter(self, count: int) -> None:
-        """Wait for ``count`` bytes of room."""
-        if not self._waiting and (self._free >= count or self._free == self._size):
-            self._free -= count
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = count
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if self._waiting.pop(turn, None) is None and not turn.cancelled():
-                self.leave(count)
-            raise
-
-    def leave(self, count: int) -> None:
-        """Give ``count`` bytes of room back."""
-        self._free += count
-        while self._waiting:
-            turn, wanted = next(iter(self._waiting.items()))
-            if self._free < wanted and self._free < self._size:
-                return
-            del self._waiting[turn]
-            if not turn.done():
-                self._free -= wanted
-                turn.set_result(None)
-
-
 class Fetcher:
     """Brings cells to this node."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that the agent is put together from
         self,
         store: Store,
         *,
@@ -96,6 +58,7 @@ class Fetcher:
         health: Health,
         counters: Counters,
         view: Callable[[], PlanView],
+        serves: Callable[[Dataset], bool],
         holders: Callable[[str], set[str]],
     ) -> None:
         self._store = store
@@ -104,13 +67,13 @@ class Fetcher:
         self._health = health
         self._counters = counters
         self._view = view
+        self._serves = serves
         self._holders = holders
         self._pool = BufferPool(keep_bytes=64 * MIB)
         self._peer_room = Room(FROM_PEERS_BYTES)
         self._origin_room = Room(FROM_ORIGIN_BYTES)
         self._flights: dict[str, Flight] = {}
-        self._transit: OrderedDict[str, Flight] = OrderedDict()
-        self._transit_bytes = 0
+        self._transit = Transit()
         self._background: set[asyncio.Task[None]] = set()
         self._relieving: asyncio.Future[None] | None = None
 
@@ -152,83 +115,128 @@ class Fetcher:
         blob = self.blob(content)
         if blob.suspect(unit):
             await asyncio.to_thread(blob.vet, unit)
-        absent = [cell for cell in cells if not blob.present(cell)]
-        if not absent:
+        if all(blob.present(cell) for cell in cells):
             self._counters.local_units += 1
             blob.touch(unit)
             return True
-        group = len(content.layout.unit_cells(unit)) > 1
-        one_by_one = group and priority == DEMAND and len(absent) <= MEMBERS_FIRST
-        flights = (
-            [self._cell_flight(content, unit, cell) for cell in absent]
-            if one_by_one
-            else [self.flight(content, unit, priority=priority)]
-        )
-        for flight in flights:
-            await flight.landed()
-            for cell in absent:
-                if cell in flight.failed:
-                    raise flight.failed[cell]
-        if not all(blob.present(cell) for cell in absent):
+        # A peer may lack a part of a group; what is left is then asked for cell by cell.
+        for singly in (False, True):
+            flights = self.flights(content, unit, cells, priority=priority, singly=singly)
+            for flight in flights:
+                await flight.landed()
+                for cell in cells:
+                    if cell in flight.failed:
+                        raise flight.failed[cell]
+            landed = {cell for flight in flights for cell in flight.sums}
+            if landed.issuperset(cell for cell in cells if not blob.present(cell)):
+                break
+        if not all(blob.present(cell) for cell in cells):
             return False
-        if one_by_one:
-            self._follow_with_group(content, unit)
+        self._follow_with_group(content, unit)
         return True
 
     def _follow_with_group(self, content: Content, unit: int) -> None:
-        if content.unit_name(unit) not in self._flights and self.missing(content, unit):
+        """Fetch the rest of a group of which a member was read."""
+        busy = self.under_way(content.unit_name(unit)) is not None
+        if not busy and len(content.layout.unit_cells(unit)) > 1 and self._free(content, unit):
             self.fetch_in_background(content, unit)
 
-    def fetch_in_background(self, content: Content, unit: int, *, priority: int = DEMAND) -> None:
+    def fetch_in_background(self, content: Content, unit: int) -> None:
         """Start or join the fetch of a unit that nobody waits for."""
-        flight = self.flight(content, unit, priority=priority)
-        assert flight.task is not None
-        self._background.add(flight.task)
-        flight.task.add_done_callback(self._background.discard)
+        if self.under_way(content.unit_name(unit)) is None and self._free(content, unit):
+            flight = self._whole_flight(content, unit, DEMAND)
+            assert flight.task is not None
+            self._background.add(flight.task)
+            flight.task.add_done_callback(self._background.discard)
 
-    def flight(self, content: Content, unit: int, *, priority: int = DEMAND) -> Flight:
-        """Start or join the fetch of what is missing of a unit; at least one cell must be."""
-        known = self._join(content.unit_name(unit), priority)
-        if known is not None:
-            return known
-        cells = self.missing(content, unit) or list(content.layout.unit_cells(unit))
-        return self._launch(self._new(content, unit, cells, priority))
+    def flights(
+        self,
+        content: Content,
+        unit: int,
+        cells: Sequence[int],
+        *,
+        priority: int = DEMAND,
+        singly: bool = False,
+    ) -> list[Flight]:
+        """Start or join what brings the missing ones of ``cells`` of a unit.
 
-    def _cell_flight(self, content: Content, unit: int, cell: int) -> Flight:
-        whole = self._flights.get(content.unit_name(unit))
-        if whole is not None and cell in whole.cells:
-            self._counters.shared_flights += 1
-            return whole
-        return self.cell_flight(content, unit, cell)
+        No cell is ever in two flights. Few members of a group, or all with ``singly``, fly on
+        their own and are answered first. None fly when all are here.
+        """
+        blob = self.blob(content)
+        absent = [cell for cell in cells if not blob.present(cell)]
+        if not absent:
+            return []
+        if len(content.layout.unit_cells(unit)) == 1:
+            return [self._whole_flight(content, unit, priority)]
+        joined: dict[str, Flight] = {}
+        whole = self.under_way(content.unit_name(unit))
+        left: list[int] = []
+        for cell in absent:
+            known = (
+                whole
+                if whole is not None and cell in whole.cells and not (singly and whole.done)
+                else self.under_way(self._cell_name(content, unit, cell))
+            )
+            if known is None:
+                left.append(cell)
+            else:
+                joined[known.name] = known
+        self._counters.shared_flights += len(joined)
+        few = priority == DEMAND and len(left) <= MEMBERS_FIRST
+        if left and (singly or few or whole is not None):
+            new = [self._cell_flight(content, unit, cell, priority) for cell in left]
+        else:
+            new = [self._whole_flight(content, unit, priority)] if left else []
+        return [*joined.values(), *new]
 
-    def cell_flight(self, content: Content, unit: int, cell: int) -> Flight:
-        """Start or join the fetch of one cell on its own."""
-        flight = self._new(content, unit, [cell], DEMAND)
-        return self._join(flight.name, DEMAND) or self._launch(flight)
+    def _free(self, content: Content, unit: int) -> list[int]:
+        """Return the missing cells of a unit that no flight of their own brings."""
+        return [
+            cell
+            for cell in self.missing(content, unit)
+            if self._cell_name(content, unit, cell) not in self._flights
+        ]
 
-    def _new(self, content: Content, unit: int, cells: Sequence[int], priority: int) -> Flight:
-        def rested(stop: int) -> bytes | None:
-            return self.blob(content).verified_read(cells[0], 0, stop)
-
-        return Flight(content, unit, cells, priority=priority, rested=rested)
-
-    def under_way(self, name: str) -> Flight | None:
-        """Return the fetch of this name that is under way, or that lies in transit."""
-        oldest = next(iter(self._transit.values()), None)
-        while oldest is not None and oldest.landed_at < time.monotonic() - TRANSIT_SECONDS:
-            self._end_transit()
-            oldest = next(iter(self._transit.values()), None)
-        return self._flights.get(name) or self._transit.get(name)
-
-    def _join(self, name: str, priority: int) -> Flight | None:
+    def _whole_flight(self, content: Content, unit: int, priority: int) -> Flight:
+        name = content.unit_name(unit)
         known = self.under_way(name)
         if known is not None:
             self._counters.shared_flights += 1
             known.priority = min(known.priority, priority)
-        return known
+            return known
+        cells = self._free(content, unit)
+        return self._launch(content, unit, name, cells, priority, whole=True)
 
-    def _launch(self, flight: Flight) -> Flight:
-        self._flights[flight.name] = flight
+    @staticmethod
+    def _cell_name(content: Content, unit: int, cell: int) -> str:
+        return f"{content.unit_name(unit)}:{cell}"
+
+    def _cell_flight(self, content: Content, unit: int, cell: int, priority: int) -> Flight:
+        name = self._cell_name(content, unit, cell)
+        return self._launch(content, unit, name, [cell], priority, whole=False)
+
+    def under_way(self, name: str) -> Flight | None:
+        """Return the fetch of this name that is under way, or that lies in transit."""
+        return self._flights.get(name) or self._transit.get(name)
+
+    def _launch(
+        self,
+        content: Content,
+        unit: int,
+        name: str,
+        cells: Sequence[int],
+        priority: int,
+        *,
+        whole: bool,
+    ) -> Flight:
+        def rested(stop: int) -> bytes | None:
+            return self.blob(content).verified_read(cells[0], 0, stop)
+
+        flight = Flight(
+            content, unit, cells, name=name, whole=whole, priority=priority, rested=rested
+        )
+        self._flights[name] = flight
         flight.start(self._fly(flight))
         assert flight.task is not None
         flight.task.add_done_callback(_retrieve)
@@ -239,8 +247,10 @@ class Fetcher:
             race = Race(
                 flight, lambda step, to: self._ask(flight, step, to), self._told, self._pool
             )
-            landing = await race.run(self._steps(flight))
-            self._counters.hedges += race.hedges
+            try:
+                landing = await race.run(self._steps(flight))
+            finally:
+                self._counters.hedges += race.hedges
             try:
                 await _sum_up(flight, landing)
                 await self._admit(flight, landing)
@@ -261,6 +271,7 @@ class Fetcher:
         await room.enter(flight.size)
         try:
             if step.via == "origin":
+                landing.begin()
                 await self._origin.fill(flight, landing)
             else:
                 await self._peers.fill(step, flight, landing)
@@ -290,7 +301,7 @@ class Fetcher:
         """Write what landed into the store, if the store takes it."""
         content = flight.content
         cells = list(flight.sums)
-        if not cells or content.dataset.bypasses:
+        if not cells or content.dataset.bypasses or not self._serves(content.dataset):
             return
         name = content.unit_name(flight.unit)
         spare = not self._view().owns(name, content.dataset.plan.copies)
@@ -324,19 +335,7 @@ class Fetcher:
             landing.release()
             return
         self._counters.read_through_units += 1
-        flight.landing = landing
-        flight.landed_at = time.monotonic()
-        self._transit[flight.name] = flight
-        self._transit_bytes += flight.size
-        while self._transit_bytes > TRANSIT_BYTES and len(self._transit) > 1:
-            self._end_transit()
-
-    def _end_transit(self) -> None:
-        _, oldest = self._transit.popitem(last=False)
-        self._transit_bytes -= oldest.size
-        assert oldest.landing is not None
-        oldest.unwatch(oldest.landing)
-        oldest.landing.release()
+        self._transit.keep(flight, landing)
 
     async def close(self) -> None:
         """Cancel what is under way."""
@@ -352,16 +351,13 @@ class Fetcher:
 
 async def _sum_up(flight: Flight, landing: Landing) -> None:
     """Note which cells landed, and their checksums."""
-    for cell in landing.absent:
-        flight.failed.setdefault(
-            cell, StaleVersion("its version is no longer at the origin, nor with a peer")
-        )
+    absent = {*landing.absent, *flight.failed}
 
     def sums() -> dict[int, int]:
         return {
             cell: checksum(landing.view[slice(*flight.place(cell))])
             for cell in flight.cells
-            if cell not in flight.failed
+            if cell not in absent
         }
 
     flight.sum_up(await asyncio.to_thread(sums))

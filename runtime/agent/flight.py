@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from runtime.errors import NotCached, PeerLied
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 
 
 class Flight:
-    """Cells of one unit on their way to this node.
+    """Cells of one unit on their way to this node: of a ``whole`` unit, or one cell alone.
 
-    ``span`` is the flight's range of bytes in the blob. ``rooted`` tells that the bytes come from
-    the origin or from the owner: only then may a peer be given them while they arrive. An owner
-    waits for nothing but the origin and what rests with others, so nobody waits in a circle.
+    ``span`` is the flight's range of bytes in the blob; ``asking`` counts the
+    members that are being asked to fetch it.
+    ``rooted`` tells that the bytes come from the origin or from the owner: only then may a peer
+    be given them while they arrive. An owner waits for nothing but the origin and what rests with
+    others, so nobody waits in a circle.
     ``failed`` holds an error for each cell that could not be had; ``admitted`` tells whether the
     store took the rest. ``sums`` are the checksums of the cells that landed, known once
     ``summed``. ``rested`` reads the first bytes of the span back from the store, verified.
@@ -32,23 +35,21 @@ class Flight:
         unit: int,
         cells: Sequence[int],
         *,
+        name: str,
+        whole: bool,
         priority: int,
         rested: Callable[[int], bytes | None],
     ) -> None:
         self.content = content
         self.unit = unit
         self.cells = tuple(cells)
+        self.name = name
+        self.whole = whole
         self.priority = priority
         self._rested = rested
-        first, last = self.cells[0], self.cells[-1]
         layout = content.layout
-        self.whole = len(self.cells) == len(layout.unit_cells(unit)) or len(self.cells) > 1
-        self.span = (
-            layout.unit_range(unit)
-            if self.whole
-            else (layout.cell_range(first)[0], layout.cell_range(last)[1])
-        )
-        self.name = content.unit_name(unit) if self.whole else f"{content.unit_name(unit)}:{first}"
+        self.span = layout.unit_range(unit) if whole else layout.cell_range(self.cells[0])
+        self.asking: Counter[str] = Counter()
         self.via: Via = "origin"
         self.rooted = False
         self.admitted = False
@@ -56,10 +57,14 @@ class Flight:
         self.sums: dict[int, int] = {}
         self.summed = False
         self.landing: Landing | None = None
-        self.landed_at = 0.0
         self._landings: list[Landing] = []
         self._changed: asyncio.Event = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Tell whether the flight has ended."""
+        return self.task is not None and self.task.done()
 
     @property
     def size(self) -> int:

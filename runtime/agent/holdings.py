@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Final
 
 from runtime.contract.units import Unit
 from runtime.policy.summary import Summary
@@ -10,22 +12,42 @@ from runtime.policy.summary import Summary
 if TYPE_CHECKING:
     from runtime.store.store import Store
 
+EVERY_SECONDS: Final = 3.0
+"""How often the summary is made anew while the store changes."""
+
 
 class Holdings:
-    """The summary of the store's whole units, made anew only when the store has changed."""
+    """The summary of the store's whole units.
+
+    Making one takes some hundred milliseconds for a hundred thousand units, so ``run`` makes them
+    in a thread, and only when the store has changed; neighbours get the last one meanwhile.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._mark: object = None
-        self._summary = Summary.of((), version=0)
+        # Neighbours tell summaries apart by their version, also over a restart of this agent.
+        self._summary = Summary.of((), version=secrets.randbits(48))
 
     def summary(self) -> Summary:
-        """Return the summary of what is held now. Its version tells whether it changed."""
+        """Return the summary that was made last, at once. A version names one content."""
+        return self._summary
+
+    async def run(self) -> None:
+        """Keep the summary up to date until cancelled."""
+        while True:
+            mark = self._changes()
+            if mark != self._mark:
+                self._summary = await asyncio.to_thread(self._made, self._summary.version + 1)
+                self._mark = mark
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def _changes(self) -> object:
+        """Return what is another value whenever units have come or gone."""
         counters = self._store.counters
         used = tuple(tier.used for tier in self._store.tiers())
-        mark = (used, counters.evictions, counters.corrupt_cells)
-        if mark != self._mark:
-            self._mark = mark
-            names = [str(Unit(key, unit)) for key, unit in self._store.held()]
-            self._summary = Summary.of(names, version=self._summary.version + 1)
-        return self._summary
+        return used, counters.evictions, counters.corrupt_cells
+
+    def _made(self, version: int) -> Summary:
+        names = [str(Unit(key, unit)) for key, unit in self._store.held()]
+        return Summary.of(names, version=version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Landing:
     ) -> None:
         self.size = size
         self.trusted = trusted
+        self.begun_at: float | None = None
         self.filled = 0
         self.complete = False
         self.error: BaseException | None = None
@@ -66,6 +68,10 @@ class Landing:
     def shown(self) -> int:
         """How many bytes from the start may be read now."""
         return self.size if self.complete else max(0, min(self.filled, self.size - HELD_BACK))
+
+    def begin(self) -> None:
+        """Note that the asking begins: it waited for its turn until now."""
+        self.begun_at = time.monotonic()
 
     def advance(self, count: int) -> None:
         """Note that ``count`` more bytes are in the buffer."""

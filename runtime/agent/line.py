@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DEMAND: Final = 0
 PREWARM: Final = 1
+CLIENT_PART: Final = 20
+"""A member that owns nothing has one part in so many of an owner's share of the line."""
 _BURST_SECONDS = 0.1
 _MIN_BURST = 256 * 1024
 
@@ -21,14 +23,16 @@ _MIN_BURST = 256 * 1024
 def share_of(view: PlanView) -> float:
     """Return this agent's bytes per second of the domain's budget, 0 for unlimited.
 
-    The budget is divided by weight among those who own, as owners alone go to the origin.
+    The budget is divided by weight among those who own, as owners alone go to the origin while all
+    is well. Who owns nothing counts little, for when it must.
     """
     budget = view.plan.line_bytes_per_second
-    if not budget or not view.distributed:
+    if not budget or view.member is None or not view.distributed:
         return float(budget)
-    total = sum(member.weight for member in view.plan.members if member.role == "cache")
-    own = view.member.weight if view.member is not None else 0.0
-    return budget * own / total if own and total else budget / len(view.plan.members)
+    owners = [member.weight for member in view.plan.members if member.weight > 0]
+    little = sum(owners) / len(owners) / CLIENT_PART if owners else 1.0
+    total = sum(member.weight or little for member in view.plan.members)
+    return budget * (view.member.weight or little) / total
 
 
 class Line:

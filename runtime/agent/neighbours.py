@@ -18,6 +18,7 @@ from runtime.policy.summary import Summary
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runtime.agent.counters import Counters
     from runtime.agent.health import Health
     from runtime.agent.planview import PlanView
     from runtime.contract.plan import Member
@@ -32,19 +33,18 @@ ASK_SECONDS: Final = 2.0
 class Neighbours:
     """What this agent's neighbours in the graph announced last."""
 
-    def __init__(self, peers: Peers, health: Health, view: Callable[[], PlanView]) -> None:
+    def __init__(
+        self, peers: Peers, health: Health, counters: Counters, view: Callable[[], PlanView]
+    ) -> None:
         self._peers = peers
         self._health = health
+        self._counters = counters
         self._view = view
         self._summaries: dict[str, Summary] = {}
 
     def holders(self, unit: str) -> set[str]:
         """Return the neighbours that say they hold a unit; about one in a hundred errs."""
         return {uid for uid, summary in self._summaries.items() if unit in summary}
-
-    def announced(self) -> dict[str, int]:
-        """Return the version of each neighbour's summary, by uid."""
-        return {uid: summary.version for uid, summary in self._summaries.items()}
 
     async def run(self) -> None:
         """Ask every neighbour in turn, until cancelled."""
@@ -63,6 +63,7 @@ class Neighbours:
             status, _, body = await self._peers.get(member, target, timeout=ASK_SECONDS)
             if status == 200:
                 self._summaries[member.uid] = Summary.decode(body)
+                self._counters.summaries_received += 1
             elif status != 304:
                 raise PeerLied(f"{member.name} answered {status} when asked what it holds")
         except CacheError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -17,29 +18,41 @@ if TYPE_CHECKING:
 
     from runtime.agent.flight import Flight
 
+log = logging.getLogger(__name__)
+
 HEDGE_SECONDS: Final = 3.0
 """When no asking made progress for this long, the next peer is asked too."""
 SLOW_BYTES_PER_SECOND: Final = 64 * 1024
 """An asking below this rate counts as making no progress."""
-GIVE_UP_SECONDS: Final = 60.0
-"""An asking of a peer that has not landed by then has failed."""
+GIVE_UP_SECONDS: Final = 300.0
+"""An asking of a peer that has not landed by then has failed, although the peer lives."""
 
 
 @dataclass(slots=True)
 class _Attempt:
     step: Step
     landing: Landing
-    started: float
     seen: int = 0
     moved: float = 0.0
 
     def stalled(self, now: float) -> bool:
-        """Note progress; tell whether there was none, or too little, for a while."""
+        """Note progress; tell whether there was none, or too little, for a while.
+
+        An asking that still waits for its turn here is not slow.
+        """
+        if self.landing.begun_at is None:
+            return False
+        self.moved = self.moved or self.landing.begun_at
         if self.landing.filled - self.seen >= SLOW_BYTES_PER_SECOND * (now - self.moved):
             if self.landing.filled > self.seen:
                 self.seen, self.moved = self.landing.filled, now
             return False
         return now - self.moved >= HEDGE_SECONDS
+
+    def hopeless(self, now: float) -> bool:
+        """Tell whether a peer took too long altogether."""
+        begun = self.landing.begun_at
+        return self.step.via != "origin" and begun is not None and now - begun > GIVE_UP_SECONDS
 
 
 class Race:
@@ -85,62 +98,69 @@ class Race:
                 for task in done:
                     attempt = self._running.pop(task)
                     error = _outcome(task)
-                    self._told(attempt.step, error)
+                    self._end(attempt, error)
                     if error is None:
-                        attempt.landing.finish()
                         return attempt.landing
-                    self._discard(attempt, error)
-                    if not isinstance(error, PeerError):
-                        raise error
                     failure = error
+                    if not isinstance(error, PeerError):
+                        left.clear()  # others would only meet it again; who is asked may go on
                 await self._hurry(left)
         finally:
-            await self._stop(list(self._running))
+            await self._stop(list(self._running), PeerUnavailable("another asking was quicker"))
 
     def _start(self, step: Step) -> None:
+        flight = self._flight
         landing = Landing(
-            self._flight.size,
-            self._pool,
-            trusted=step.via == "origin",
-            notify=self._flight.notify,
+            flight.size, self._pool, trusted=step.via == "origin", notify=flight.notify
         )
-        now = time.monotonic()
-        self._flight.via = step.via
-        self._flight.rooted = step.via in ("origin", "owner")
-        self._flight.watch(landing)
+        flight.via = step.via
+        flight.rooted = step.via in ("origin", "owner")
+        if step.via != "holder":  # a holder makes nobody wait for what it has not
+            flight.asking[step.uid] += 1
+        flight.watch(landing)
         task = asyncio.ensure_future(self._ask(step, landing))
-        self._running[task] = _Attempt(step, landing, now, moved=now)
+        self._running[task] = _Attempt(step, landing)
+
+    def _end(self, attempt: _Attempt, error: CacheError | None) -> None:
+        """Settle an attempt that is over."""
+        self._no_longer_asked(attempt.step)
+        self._told(attempt.step, error)
+        if error is None:
+            attempt.landing.finish()
+            return
+        self._flight.unwatch(attempt.landing)
+        attempt.landing.fail(error)
+        attempt.landing.release()
+
+    def _no_longer_asked(self, step: Step) -> None:
+        if step.via != "holder":
+            self._flight.asking[step.uid] -= 1
 
     async def _hurry(self, left: deque[Step]) -> None:
         now = time.monotonic()
-        late = [
-            task
-            for task, attempt in self._running.items()
-            if attempt.step.via != "origin" and now - attempt.started > GIVE_UP_SECONDS
-        ]
-        await self._stop(late)
+        hopeless = [task for task, attempt in self._running.items() if attempt.hopeless(now)]
+        await self._stop(hopeless, PeerUnavailable("the peer lives, and gave nothing for minutes"))
         stalled = [attempt.stalled(now) for attempt in self._running.values()]
         if stalled and all(stalled) and left and left[0].via != "origin":
             self.hedges += 1
             self._start(left.popleft())
 
-    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+    async def _stop(self, tasks: list[asyncio.Task[None]], why: CacheError) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for task in tasks:
             attempt = self._running.pop(task)
-            self._discard(attempt, PeerUnavailable("another asking was quicker"))
-
-    def _discard(self, attempt: _Attempt, error: CacheError) -> None:
-        self._flight.unwatch(attempt.landing)
-        attempt.landing.fail(error)
-        attempt.landing.release()
+            self._no_longer_asked(attempt.step)
+            self._flight.unwatch(attempt.landing)
+            attempt.landing.fail(why)
+            attempt.landing.release()
 
 
 def _outcome(task: asyncio.Task[None]) -> CacheError | None:
-    """Return a task's error, None for success; what is not ours is raised."""
+    """Return a task's error, None for success; what nobody foresaw is logged and told as ours."""
     error = task.exception()
     if error is None or isinstance(error, CacheError):
         return error
-    raise error
+    log.error("an asking failed: %s", error, exc_info=error)
+    return CacheError("an asking failed; the agent's log says more")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from runtime.contract.report import Connections, DatasetReport, NodeReport
 
@@ -12,8 +13,17 @@ if TYPE_CHECKING:
     from runtime.agent.dataset import Dataset
 
 
-def report(agent: Agent, *, port: int | None) -> NodeReport:
-    """Return what the agent is, holds and did; ``port`` is where it listens, if it does."""
+class Counts(Protocol):
+    """A dataclass of counts."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def report(agent: Agent, *, port: int | None, server: Counts) -> NodeReport:
+    """Return what the agent is, holds and did.
+
+    ``port`` is where it listens, if it does; ``server`` are counts of whoever serves it.
+    """
     settings, plan = agent.settings, agent.view.plan
     return NodeReport(
         node=settings.node,
@@ -31,7 +41,9 @@ def report(agent: Agent, *, port: int | None) -> NodeReport:
         datasets=tuple(_dataset(agent, dataset) for dataset in agent.datasets.values()),
         prewarms=tuple(prewarm.report for prewarm in agent.prewarms),
         members_down=len(agent.health.down()),
-        counters=agent.counters.as_dict(),
+        counters=agent.counters.as_dict()
+        | {f"store_{name}": count for name, count in asdict(agent.store.counters).items()}
+        | {f"server_{name}": count for name, count in asdict(server).items()},
         connections=Connections(
             dialled=dict(agent.dialled),
             accepted=dict(agent.accepted),

@@ -1,9 +1,10 @@
 """Which snapshot this agent follows: taken once in the domain, moved to everyone else.
 
-The owner of a Dataset's snapshot name lists the origin; the others ask it for its head and
-download the catalog. An owner that lost its disk, or is new, asks its standbys first, so that a
-pinned snapshot outlives the agent that took it. A standby takes over when the owner stays away.
-Heads are ordered by (sequence, snapshot): whoever sees a greater one adopts it.
+The owner of a Dataset's snapshot name lists the origin; a standby does while everyone ranked above
+it is down. All ask the owner and the standbys for their heads, the owner too, and download the
+greatest one's catalog: so a pinned snapshot outlives the agent that took it, an owner that was away
+learns what its standby did, and a domain that was split agrees again. A new head's sequence is
+above every one heard, and ``Head.order`` settles the rest.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sqlite3
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
 import aiofiles
@@ -32,27 +34,30 @@ from runtime.errors import (
     OriginError,
     PeerError,
     PeerLied,
+    PeerUnavailable,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from runtime.agent.dataset import Dataset
     from runtime.agent.health import Health
     from runtime.agent.planview import PlanView
     from runtime.catalog.read import Catalog
-    from runtime.contract.plan import Member
+    from runtime.contract.plan import DatasetPlan, Member
     from runtime.peers.pool import Peers
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FOLLOW_SECONDS: Final = 3.0
 """How often a follower asks whether there is a newer snapshot."""
 FIRST_SECONDS: Final = 0.1
 """How soon it asks again while it has none; doubled up to ``FOLLOW_SECONDS``."""
 TAKE_OVER_SECONDS: Final = 10.0
-"""How long everyone ranked before a standby must stay away until it takes a snapshot itself."""
+"""How long everyone ranked above a standby must be down until it takes a snapshot itself."""
 ASK_SECONDS: Final = 5.0
 STALL_SECONDS: Final = 10.0
 
@@ -75,6 +80,10 @@ class Snapshots:
         self._view = view
         self._changed = changed
         self._wake = asyncio.Event()
+        self._told = dataset.head
+        """The head that ``changed`` was last called for."""
+        self._heard = 0
+        """The greatest sequence that any member has told of."""
         self._alone_since: float | None = None
         self._listed_at: float | None = None
 
@@ -83,22 +92,17 @@ class Snapshots:
         self._wake.set()
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Follow until cancelled. What fails is told in ``dataset.error`` and tried again."""
         pause = FIRST_SECONDS
         while True:
             self._wake.clear()
-            before = self._dataset.head
             try:
                 await self._step()
+                self._tell()
                 self._dataset.error = ""
-            except CacheError as error:
-                if str(error) != self._dataset.error:
-                    log.warning("dataset %s: %s", self._dataset.ref, error)
-                self._dataset.error = str(error)
-            head = self._dataset.head
-            if head is not None and head != before:
-                self._changed(self._dataset)
-            settled = head is not None and not self._dataset.error
+            except Exception as error:  # noqa: BLE001 - a Dataset that nobody follows is lost
+                self._note(error)
+            settled = self._dataset.head is not None and not self._dataset.error
             pause = FOLLOW_SECONDS if settled else min(pause * 2, FOLLOW_SECONDS)
             jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads askings, guards nothing
             try:
@@ -107,26 +111,60 @@ class Snapshots:
                 continue
             pause = FIRST_SECONDS
 
+    def _tell(self) -> None:
+        head = self._dataset.head
+        if head is not None and head != self._told:
+            self._changed(self._dataset)
+            self._told = head
+
+    def _note(self, error: Exception) -> None:
+        """Put a failure into the report, and into the log when it is another than before."""
+        dataset = self._dataset
+        unforeseen = None
+        if isinstance(error, CacheError):
+            why = str(error)
+        elif isinstance(error, (OSError, sqlite3.Error)):
+            why = f"the catalogs in {dataset.shelf.folder} cannot be read or written: {error}"
+        else:
+            why = f"its snapshot cannot be followed ({type(error).__name__}); the log says more"
+            unforeseen = error
+        if why != dataset.error:
+            log.warning("dataset %s: %s", dataset.ref, why, exc_info=unforeseen)
+        dataset.error = why
+
     async def _step(self) -> None:
         view = self._view()
         ranking = view.ranking(snapshot_name(self._dataset.ref))
-        above = ranking[: ranking.index(view.me)] if view.me in ranking else ranking
-        heard = await self._adopt_from([uid for uid in above if uid != view.me])
-        if heard or not ranking:
-            self._alone_since = None
-            return
-        if above:
-            now = time.monotonic()
-            self._alone_since = self._alone_since or now
-            if view.me not in ranking or now - self._alone_since < TAKE_OVER_SECONDS:
-                if self._dataset.head is None:
-                    raise NotCached("the members that take its snapshots do not answer yet")
-                return
-        if self._due():
-            if self._dataset.head is None:
-                await self._adopt_from([uid for uid in ranking if uid != view.me])
+        is_ranked = view.me in ranking
+        above = ranking[: ranking.index(view.me)] if is_ranked else ranking
+        told = await self._ask_all([uid for uid in ranking if uid != view.me])
+        takes = is_ranked and self._stands_in_for(above)
+        try:
+            await self._adopt(told)
+        except CacheError as error:
+            if not takes or self._dataset.head is None:
+                raise
+            log.info("dataset %s: %s", self._dataset.ref, error)
+        if takes:
             if self._due():
                 await self._take()
+        elif self._dataset.head is None and told.keys().isdisjoint(above):
+            raise NotCached("the members that take its snapshots do not answer yet")
+
+    def _stands_in_for(self, above: Sequence[str]) -> bool:
+        """Tell whether everyone ranked above has been down for long enough.
+
+        Probes decide who is down: who is only slow to answer for its head goes on taking.
+        """
+        if not above:
+            return True
+        if not self._health.down().issuperset(above):
+            self._alone_since = None
+            return False
+        now = time.monotonic()
+        if self._alone_since is None:
+            self._alone_since = now
+        return now - self._alone_since >= TAKE_OVER_SECONDS
 
     def _due(self) -> bool:
         """Tell whether a new listing is wanted now."""
@@ -138,27 +176,60 @@ class Snapshots:
         age = time.monotonic() - self._listed_at if self._listed_at is not None else None
         return age is None or age >= plan.refresh_seconds
 
-    async def _adopt_from(self, uids: list[str]) -> bool:
-        """Ask members for their heads and adopt the greatest; tell whether anyone answered."""
+    async def _ask_all(self, uids: Sequence[str]) -> dict[str, Head | None]:
+        """Ask members for their heads, all at once; return what those said that answered."""
         view = self._view()
-        heard = False
-        best: tuple[Head, Member] | None = None
-        for uid in uids:
-            member = view.members.get(uid)
-            if member is None or uid in self._health.down():
-                continue
+        down = self._health.down()
+        members = [view.members[uid] for uid in uids if uid in view.members and uid not in down]
+
+        async def ask(member: Member) -> tuple[str, Head | None] | None:
             try:
-                found = await self._ask(member)
+                return member.uid, await self._ask(member)
             except (PeerError, AccessDenied) as error:
-                self._health.failed(uid)
+                self._health.failed(member.uid)
                 log.info("dataset %s: %s: %s", self._dataset.ref, member.name, error)
-                continue
-            heard = True
-            if found is not None and (best is None or _order(found) > _order(best[0])):
-                best = (found, member)
-        if best is not None and _order(best[0]) > _order(self._dataset.head):
-            await self._download(*best)
-        return heard
+                return None
+
+        told = dict(filter(None, await asyncio.gather(*map(ask, members))))
+        self._heard = max([self._heard, *(head.sequence for head in told.values() if head)])
+        return told
+
+    async def _adopt(self, told: dict[str, Head | None]) -> None:
+        """Follow the greatest head whose catalog can be had, if it is above the present one.
+
+        Raises:
+            CacheError: there are greater ones, and the catalog of none can be had.
+        """
+        heads = [(head, uid) for uid, head in told.items() if head is not None]
+        failure: CacheError | None = None
+        for head, uid in sorted(heads, key=lambda item: item[0].order, reverse=True):
+            mine = self._dataset.head
+            if mine is not None and head.order <= mine.order:
+                break
+            try:
+                await self._follow(head, uid)
+            except CacheError as error:
+                if isinstance(error, PeerUnavailable):
+                    self._health.failed(uid)
+                failure = failure or error
+            else:
+                return
+        if failure is not None:
+            raise failure
+
+    async def _follow(self, head: Head, uid: str) -> None:
+        mine = self._dataset.head
+        if (
+            mine is not None
+            and head.checksum
+            and (head.snapshot, head.checksum) == (mine.snapshot, mine.checksum)
+        ):
+            await _to_the_end(self._dataset.publish, head)
+            return
+        member = self._view().members.get(uid)
+        if member is None:
+            raise PeerUnavailable(f"{uid} has left the plan")
+        await self._download(head, member)
 
     async def _ask(self, member: Member) -> Head | None:
         target = f"{protocol.HEAD}?dataset={quote(self._dataset.ref, safe='')}"
@@ -179,7 +250,7 @@ class Snapshots:
         try:
             async with aiofiles.open(path, "wb") as file:
                 await self._peers.download(member, target, file.fileno(), stall=STALL_SECONDS)
-            await asyncio.to_thread(self._dataset.install, path, head)
+            await _to_the_end(self._dataset.install, path, head)
         except ConfigError as error:
             raise PeerLied(f"the catalog from {member.name} is not usable: {error}") from error
         finally:
@@ -191,9 +262,11 @@ class Snapshots:
         dataset = self._dataset
         plan = dataset.plan
         entries: list[Entry] = []
-        for index, mount in enumerate(plan.mounts):
+        # All are opened before the first wait, since the plan may change during each.
+        origins = [dataset.origin(index) for index in range(len(plan.mounts))]
+        for index, (mount, origin) in enumerate(zip(plan.mounts, origins, strict=True)):
             prefix = f"{mount.name}/" if mount.name else ""
-            listed = await dataset.origin(index).list()
+            listed = await origin.list()
             entries += [
                 Entry(prefix + found.path, found.size, found.version, index, found.digest)
                 for found in listed
@@ -213,18 +286,19 @@ class Snapshots:
                 pack_below=plan.pack_below,
                 previous=previous,
             )
-            await asyncio.to_thread(self._publish, path, meta.snapshot)
+            await _to_the_end(self._publish, path, meta.snapshot, plan)
         finally:
             path.unlink(missing_ok=True)
         self._listed_at = time.monotonic()
 
-    def _publish(self, path: Path, snapshot: str) -> None:
+    def _publish(self, path: Path, snapshot: str, plan: DatasetPlan) -> None:
+        """Follow a new listing, or note that it answers the request that it was made for."""
         dataset = self._dataset
         old = dataset.head
         head = Head(
-            sequence=dataset.shelf.sequence + 1,
+            sequence=max(self._heard, old.sequence if old is not None else 0) + 1,
             snapshot=snapshot,
-            request=dataset.plan.snapshot_request,
+            request=plan.snapshot_request,
             taken=datetime.now(UTC).isoformat(timespec="seconds"),
             checksum=file_checksum(path),
         )
@@ -241,5 +315,14 @@ class Snapshots:
             return None
 
 
-def _order(head: Head | None) -> tuple[int, str]:
-    return (head.sequence, head.snapshot) if head is not None else (0, "")
+async def _to_the_end(work: Callable[..., T], *arguments: object) -> T:
+    """Run what changes the shelf in a thread, and wait for its end even when cancelled.
+
+    The shelf may be closed, and its folder be another's, as soon as the follower has ended.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise

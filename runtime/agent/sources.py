@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
+from collections import defaultdict
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from runtime.errors import (
     AccessDenied,
     CacheError,
     OriginLied,
+    PeerError,
     PeerLied,
     PeerMissing,
     PeerUnavailable,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from runtime.agent.content import Content, Part
     from runtime.agent.counters import Counters
     from runtime.agent.flight import Flight
+    from runtime.agent.health import Health
     from runtime.agent.landing import Landing
     from runtime.agent.line import Line
     from runtime.agent.planview import PlanView
@@ -37,10 +40,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FIRST_BYTE_SECONDS: Final = 60.0
-"""The head of an owner's answer may wait in its queue; whether it lives is probed meanwhile."""
+PATIENCE_SECONDS: Final = 600.0
+"""An owner's answer may wait in its queue for the line; whether it lives is probed meanwhile."""
 PROBE_AFTER_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 2.0
+AT_ONCE: Final = 6
+"""Units asked of one member at a time; its other connections are for short questions."""
+OLDER_PLAN_SECONDS: Final = 5.0
+"""A member that refuses this agent may not have the plan yet: it is asked again for this long."""
 MEMBERS_AT_ONCE: Final = 16
 """Small objects fetched from the origin at once for one group."""
 _IN_THREAD: Final = 256 * 1024
@@ -50,10 +57,16 @@ _IN_THREAD: Final = 256 * 1024
 class PeerSource:
     """Units from the members of the domain."""
 
-    def __init__(self, peers: Peers, counters: Counters, view: Callable[[], PlanView]) -> None:
+    def __init__(
+        self, peers: Peers, health: Health, counters: Counters, view: Callable[[], PlanView]
+    ) -> None:
         self._peers = peers
+        self._health = health
         self._counters = counters
         self._view = view
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE)
+        )
 
     async def fill(self, step: Step, flight: Flight, landing: Landing) -> None:
         """Fill the landing from the member that the step names, verified.
@@ -64,49 +77,73 @@ class PeerSource:
             PeerError: this member could not give it; the next may.
             CacheError: nobody can.
         """
-        view = self._view()
-        member = view.members.get(step.uid)
+        member = self._view().members.get(step.uid)
         if member is None:
             raise PeerUnavailable(f"member {step.uid} has left the plan")
         role: protocol.AskAs = "holder" if step.via == "holder" else "owner"
-        target = _unit_target(flight, role)
-        answer = await self._ask(member, target, landing)
+        async with self._turns[step.uid]:
+            landing.begin()
+            answer = await self._ask(member, _unit_target(flight, role), landing)
+        giver = member
         if isinstance(answer, UnitRedirect):
-            answer = await self._follow(answer, member, flight, landing)
-        await self._verify(flight, landing, answer)
+            giver, answer = await self._follow(answer, member, flight, landing)
+        try:
+            await self._verify(flight, landing, answer)
+        except PeerLied:
+            await self._tell(giver, flight)
+            raise
         self._counters.peer_bytes += answer.length
         flight.content.dataset.peer_bytes += answer.length
 
     async def _follow(
         self, redirect: UnitRedirect, owner: Member, flight: Flight, landing: Landing
-    ) -> UnitReceived:
+    ) -> tuple[Member, UnitReceived]:
         """Ask the member that the owner named, and the owner again if that one cannot."""
         self._counters.redirects_followed += 1
+        giver = self._view().members.get(redirect.uid, owner)
         try:
-            holder = self._view().members[redirect.uid]
-            answer = await self._ask(holder, _unit_target(flight, "holder"), landing)
-        except (KeyError, PeerUnavailable, PeerMissing) as error:
+            if giver is owner:
+                answer: UnitReceived | UnitRedirect = redirect
+            else:
+                answer = await self._ask(giver, _unit_target(flight, "holder"), landing)
+        except PeerError as error:
             log.info("a redirect from %s to %s led nowhere: %s", owner.name, redirect.uid, error)
             if landing.filled:  # a reader may have seen bytes of it: start anew elsewhere
                 raise PeerUnavailable(f"{redirect.uid} broke off: {error}") from error
+            answer = redirect
+        if isinstance(answer, UnitRedirect):
             target = f"{_unit_target(flight, 'owner')}&redirected={quote(redirect.uid, safe='')}"
-            answer = await self._ask(owner, target, landing)
+            giver, answer = owner, await self._ask(owner, target, landing)
         if isinstance(answer, UnitRedirect):
             raise PeerMissing(f"{owner.name} redirects in a circle")
-        return answer
+        return giver, answer
 
     async def _ask(
         self, member: Member, target: str, landing: Landing
     ) -> UnitReceived | UnitRedirect:
-        """Exchange, and probe the member whenever nothing has moved for a while."""
+        """Exchange; a member whose plan is older than this agent's is asked again for a while."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + OLDER_PLAN_SECONDS
+        while True:
+            try:
+                return await self._exchange(member, target, landing)
+            except AccessDenied as error:
+                if loop.time() > until:
+                    raise PeerUnavailable(str(error)) from error
+            await asyncio.sleep(OLDER_PLAN_SECONDS / 10)
+
+    async def _exchange(
+        self, member: Member, target: str, landing: Landing
+    ) -> UnitReceived | UnitRedirect:
+        """Exchange once, and have the member probed whenever nothing has moved for a while."""
         exchange = asyncio.ensure_future(
             self._peers.unit(
                 member,
                 target,
                 landing.view,
                 landing.reached,
-                first_byte=FIRST_BYTE_SECONDS,
-                stall=FIRST_BYTE_SECONDS,
+                first_byte=PATIENCE_SECONDS,
+                stall=PATIENCE_SECONDS,
             )
         )
         try:
@@ -115,14 +152,21 @@ class PeerSource:
                 done, _ = await asyncio.wait([exchange], timeout=PROBE_AFTER_SECONDS)
                 if done:
                     return exchange.result()
-                if landing.filled == before:
-                    await self._peers.probe(member, seconds=PROBE_SECONDS)
-        except AccessDenied as error:  # its plan is not this agent's yet, or no longer
-            raise PeerUnavailable(str(error)) from error
+                if landing.filled != before:
+                    continue
+                if member.uid in self._health.down():
+                    raise PeerUnavailable(f"peer {member.name} does not answer its probes")
+                self._health.failed(member.uid)
         finally:
             if not exchange.done():
                 exchange.cancel()
                 await asyncio.gather(exchange, return_exceptions=True)
+
+    async def _tell(self, member: Member, flight: Flight) -> None:
+        """Tell a member that what it gave is rotten, so that it drops it and heals too."""
+        with suppress(CacheError):
+            target = f"{_unit_target(flight, 'holder')}&suspect=1"
+            await self._peers.get(member, target, timeout=PROBE_SECONDS)
 
     async def _verify(self, flight: Flight, landing: Landing, answer: UnitReceived) -> None:
         if answer.length != flight.size or len(answer.sums) != flight.answer_cells:
@@ -176,8 +220,10 @@ class OriginSource:
         """
         content = flight.content
         parts = list(content.parts(flight.unit, flight.cells))
-        got = {part.cell for part in parts}
-        landing.absent = tuple(cell for cell in flight.cells if cell not in got)
+        gone = {*flight.cells}.difference(part.cell for part in parts)
+        landing.absent = tuple(gone)
+        for cell in gone:
+            flight.failed[cell] = StaleVersion("this snapshot has the object no longer")
         slots = asyncio.Semaphore(MEMBERS_AT_ONCE)
 
         async def one(part: Part) -> None:
@@ -201,11 +247,12 @@ class OriginSource:
     async def _part(self, content: Content, part: Part, flight: Flight, landing: Landing) -> None:
         record = part.record
         dataset = content.dataset
-        origin = dataset.origin(record.mount)
+        origin, path = dataset.source_of(record)
         start, stop = flight.place(part.cell)
+        assert stop - start == part.stop - part.start
         at = start
         blocks = origin.read(
-            dataset.object_path(record.mount, record.path),
+            path,
             size=record.size,
             version=record.version,
             start=part.start,

@@ -104,31 +104,43 @@ class UnitService:
         )
 
     async def _as_owner(self, asking: Asking) -> Resting | Arriving | Elsewhere:
+        target = self._spread_to(asking)
+        if target is not None:
+            self._counters.redirects_given += 1
+            return Elsewhere(target)
+        content, unit = asking.content, asking.unit
+        if self._rests(asking):
+            return Resting()
+        cells = self._fetcher.missing(content, unit) if asking.cell is None else [asking.cell]
+        flights = self._fetcher.flights(content, unit, cells)
+        for flight in flights:
+            if flight.asking[asking.requester]:
+                # The two have different plans; neither may wait for the other.
+                raise PeerMissing(f"this node asks {asking.requester} itself")
+        if len(flights) == 1 and isinstance(content.layout, ObjectLayout):
+            await flights[0].begun()
+            return Arriving(flights[0])
+        for flight in flights:
+            await flight.landed()
+            if asking.cell in flight.failed:
+                raise flight.failed[asking.cell]
+        kept = [flight for flight in flights if flight.landing is not None]
+        return Arriving(kept[0]) if len(kept) == len(flights) == 1 else Resting()
+
+    def _spread_to(self, asking: Asking) -> str | None:
+        """Return the member to redirect a question for a whole unit to, if to any."""
         name = asking.content.unit_name(asking.unit)
         if asking.nowhere:
             self._spread.withdraw(name, asking.nowhere)
-        elif asking.cell is None:
-            view = self._view()
-            self._spread.degree = view.plan.degree
-            target = self._spread.admit(
-                name,
-                asking.requester,
-                now=time.monotonic(),
-                members=view.members,
-                distance=view.distance,
-            )
-            if target is not None:
-                self._counters.redirects_given += 1
-                return Elsewhere(target)
-        if self._rests(asking):
-            return Resting()
-        flight = (
-            self._fetcher.flight(asking.content, asking.unit)
-            if asking.cell is None
-            else self._fetcher.cell_flight(asking.content, asking.unit, asking.cell)
+            return None
+        if asking.cell is not None:
+            return None
+        view = self._view()
+        self._spread.degree = view.plan.degree
+        return self._spread.admit(
+            name,
+            asking.requester,
+            now=time.monotonic(),
+            members=view.members,
+            distance=view.distance,
         )
-        if isinstance(asking.content.layout, ObjectLayout):
-            await flight.begun()
-            return Arriving(flight)
-        await flight.landed()
-        return Resting() if flight.admitted else Arriving(flight)

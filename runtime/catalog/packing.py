@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from runtime.catalog.records import Entry
 
+GROUP_MEMBERS: Final = 1024
+"""What is done for each member of a group, one after the other, must stay short."""
 MANY_SMALL: Final = 32
 """So many packs may be smaller than ``PACK_BYTES / MANY_SMALL`` before they are merged."""
 
@@ -61,8 +63,8 @@ def arrange(
     """Give every small entry a place.
 
     ``entries`` are in listing order; ``chunk_size``, ``pack_below`` and ``pack_bytes`` are bytes.
-    A group of members has at most ``chunk_size`` bytes unless it is a single member, a pack at
-    most ``pack_bytes`` unless it is a single member.
+    A group has at most ``GROUP_MEMBERS`` members, and at most ``chunk_size`` bytes unless it is a
+    single member; a pack at most ``pack_bytes`` unless it is a single member.
     """
     given_up = _given_up(entries, kept, pack_bytes)
     places: list[Place | None] = [None] * len(entries)
@@ -115,7 +117,11 @@ class _Draft:
     def add(self, size: int, chunk_size: int, pack_bytes: int) -> bool:
         """Place the next member, or return False when the pack is full."""
         start = self.end
-        opens = not self.groups or start + size - self.group_start > chunk_size
+        opens = (
+            not self.groups
+            or start + size - self.group_start > chunk_size
+            or len(self.offsets) - self.groups[-1] >= GROUP_MEMBERS
+        )
         if opens:
             start = -(-start // ALIGN) * ALIGN
         if self.offsets and start + size > pack_bytes:

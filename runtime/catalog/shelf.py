@@ -3,8 +3,10 @@
 ``<state>/catalogs/<namespace>_<name>/`` holds ``<snapshot>.sqlite`` files, ``current`` (JSON of
 ``Head``, replaced by rename) and ``head`` (``contract.protocol.DATASET_HEAD``, changed in place,
 since clients map it). A catalog is in place before ``current`` names it, and ``current`` before
-the sequence in ``head`` grows. Used by one thread at a time of one process; ``install`` and
-``open`` read the whole catalog, which takes some tens of milliseconds for a million paths.
+the count in ``head`` grows. That count is this folder's own: it grows by one whenever clients are
+to look again, while the sequence in ``Head`` orders the snapshots of a whole domain. Used by one
+thread at a time of one process; ``install`` and ``open`` read the whole catalog, which takes some
+tens of milliseconds for a million paths.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ _BLOCK: Final = 1 << 20
 class Head:
     """Which snapshot is followed.
 
-    ``sequence`` grows with each publication; ``request`` is the plan's ``snapshot_request`` that
-    this snapshot answers; ``taken`` is wall-clock text for people; ``checksum`` is that of the
-    catalog's file (see ``file_checksum``), empty when not known.
+    ``sequence`` is above that of every head its taker knew; ``request`` is the plan's
+    ``snapshot_request`` that this snapshot answers; ``taken`` is wall-clock text for people;
+    ``checksum`` is that of the catalog's file (see ``file_checksum``), empty when not known.
     """
 
     sequence: int
@@ -43,6 +45,16 @@ class Head:
     request: str = ""
     taken: str = ""
     checksum: str = ""
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Return what tells which of two heads is the greater one, which everybody adopts.
+
+        Two members may take a snapshot at once and not know of each other: their heads then have
+        one sequence. The checksum decides between two catalogs of one snapshot, whose packs may
+        differ.
+        """
+        return (self.sequence, self.snapshot, self.checksum)
 
     def encode(self) -> str:
         """Return this as JSON."""
@@ -104,15 +116,17 @@ class Shelf:
         self._head_fd = os.open(self.folder / "head", os.O_RDWR | os.O_CREAT, 0o644)
         if os.fstat(self._head_fd).st_size < DATASET_HEAD.size:
             os.pwrite(self._head_fd, DATASET_HEAD.pack(0, 0), 0)
-        current = self.current()
-        if current is not None and current.sequence > self.sequence:
-            self._bump(current.sequence)
+        self.bump()  # a crash may have come after a publication and before its count
 
     @property
-    def sequence(self) -> int:
-        """Return the last published sequence number, 0 for none."""
+    def count(self) -> int:
+        """Return the count in the head file."""
         number: int = DATASET_HEAD.unpack(os.pread(self._head_fd, DATASET_HEAD.size, 0))[0]
         return number
+
+    def bump(self) -> None:
+        """Let clients that map the head file look again."""
+        os.pwrite(self._head_fd, DATASET_HEAD.pack(self.count + 1, 0), 0)
 
     def path(self, snapshot: str) -> Path:
         """Return where the catalog of a snapshot lies, or would."""
@@ -136,8 +150,10 @@ class Shelf:
 
         Raises:
             ConfigError: the file is not this Dataset's catalog of ``head.snapshot``, or does not
-                have ``head.checksum``.
+                have ``head.checksum``; or the head is not above the one that is followed. Nothing
+                has changed then.
         """
+        self._check_is_above(head)
         self._check(tmp_file, head)
         _sync(tmp_file)
         tmp_file.replace(self.path(head.snapshot))
@@ -148,13 +164,10 @@ class Shelf:
         """Follow a snapshot that lies here already, and let mapped clients see it.
 
         Raises:
-            ConfigError: the sequence does not grow, or the catalog is not here.
+            ConfigError: the head is not above the one that is followed, or the catalog is not
+                here.
         """
-        if head.sequence <= self.sequence:
-            raise ConfigError(
-                f"the sequence of a new head of {self.dataset} is {head.sequence}; it must be "
-                f"above {self.sequence}"
-            )
+        self._check_is_above(head)
         if not self.path(head.snapshot).exists():
             raise ConfigError(f"{self.dataset} has no catalog of snapshot {head.snapshot} here")
         part = self.folder / "current.part"
@@ -162,7 +175,7 @@ class Shelf:
         _sync(part)
         part.replace(self.folder / "current")
         _sync(self.folder)
-        self._bump(head.sequence)
+        self.bump()
 
     def open(self, snapshot: str) -> Catalog:
         """Open a catalog.
@@ -209,8 +222,13 @@ class Shelf:
                 "and the agent makes or fetches a new one"
             )
 
-    def _bump(self, sequence: int) -> None:
-        os.pwrite(self._head_fd, DATASET_HEAD.pack(sequence, 0), 0)
+    def _check_is_above(self, head: Head) -> None:
+        current = self.current()
+        if current is not None and head.order <= current.order:
+            raise ConfigError(
+                f"the new head of {self.dataset} has sequence {head.sequence} and snapshot "
+                f"{head.snapshot}; it must be above {current.sequence} and {current.snapshot}"
+            )
 
 
 def _sync(path: Path) -> None:

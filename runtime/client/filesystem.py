@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 
-from runtime.client.failures import Failure, PathMissing
+from runtime.client.failures import BytesUnavailable, Failure, PathMissing
 from runtime.client.files import MemberFile, ObjectFile, refuse_to_write
 from runtime.client.members import read_member, read_members
 from runtime.client.names import SnapshotNames
@@ -126,9 +126,16 @@ class CacheFileSystem(SnapshotNames):
         view, snapshot, record = self._file(path)
         if record.pack is None and record.size:
             return ObjectFile(self, path, self._reader(view, snapshot, record))
-        data = (
-            read_member(view, snapshot, record, check=self._check_members) if record.size else b""
-        )
+        try:
+            data = (
+                read_member(view, snapshot, record, check=self._check_members)
+                if record.size
+                else b""
+            )
+        except BytesUnavailable:
+            if not view.renew(snapshot):
+                raise
+            return self._open(path)
         return MemberFile(self, path, record.version, data)
 
     def _reader(self, view: DatasetView, snapshot: Snapshot, record: FileRecord) -> ObjectReader:
@@ -143,9 +150,14 @@ class CacheFileSystem(SnapshotNames):
         first, stop, _step = slice(start, end).indices(record.size)
         if first >= stop:
             return b""
-        if record.pack is None:
-            return self._reader(view, snapshot, record).read(first, stop)
-        data = read_member(view, snapshot, record, check=self._check_members)
+        try:
+            if record.pack is None:
+                return self._reader(view, snapshot, record).read(first, stop)
+            data = read_member(view, snapshot, record, check=self._check_members)
+        except BytesUnavailable:
+            if not view.renew(snapshot):
+                raise
+            return self.cat_file(path, start, end)
         return data if stop - first == record.size else data[first:stop]
 
     def cat(
@@ -216,9 +228,12 @@ class CacheFileSystem(SnapshotNames):
                 except Failure as failure:
                     found[path] = failure.with_traceback(None)
         check = self._check_members
-        found.update(
-            zip(small_paths, read_members(view, snapshot, small, check=check), strict=True)
-        )
+        members = read_members(view, snapshot, small, check=check)
+        lost = any(isinstance(data, BytesUnavailable) for data in members)
+        if lost and view.renew(snapshot):
+            self._cat_dataset(small_paths, found)
+        else:
+            found.update(zip(small_paths, members, strict=True))
 
     def cat_ranges(
         self,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from runtime.client.blobs import ROUNDS
-from runtime.client.failures import Failure, PathMissing, StoreFull
+from runtime.client.failures import BytesUnavailable, Failure, PathMissing, StoreFull
 from runtime.client.read_through import read_range
 from runtime.contract.layout import ObjectLayout
 from runtime.contract.units import SEGMENT
@@ -162,7 +162,7 @@ class ObjectReader:
 
     def _fetch(self, cells: Sequence[int], ahead: int) -> None:
         """Ask for those of the cells that are absent, all at once; refusals show at the read."""
-        with contextlib.suppress(StoreFull, PathMissing):
+        with contextlib.suppress(StoreFull, PathMissing, BytesUnavailable):
             if not self._blob.tiers:
                 self._blob.refresh(self.snapshot.name)
             absent = [cell for cell in cells if self._blob.holder(cell) is None]
@@ -170,6 +170,16 @@ class ObjectReader:
                 self._blob.want(self.snapshot.name, absent, ahead=ahead)
 
     def _read_part(
+        self, into: memoryview | None, start: int, stop: int, *, ahead: int
+    ) -> bytes | memoryview:
+        """Read a range within one cell; who opens the file again finds what there is now."""
+        try:
+            return self._read_asking(into, start, stop, ahead=ahead)
+        except BytesUnavailable:
+            self._view.renew(self.snapshot)
+            raise
+
+    def _read_asking(
         self, into: memoryview | None, start: int, stop: int, *, ahead: int
     ) -> bytes | memoryview:
         """Read a range within one cell, by descriptor if that can be had, else by the agent."""

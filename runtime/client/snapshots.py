@@ -85,6 +85,7 @@ class DatasetView:
         self._shelf = shelf
         self._lock = threading.Lock()
         self._look_at = 0.0
+        self._renew_at = 0.0
         self._change_failed = False
         self._sequence = -1
         self._head = memoryview(bytes(protocol.DATASET_HEAD.size)).cast("Q")
@@ -110,6 +111,23 @@ class DatasetView:
             return snapshot
         with self._lock:
             return self._look()
+
+    def renew(self, snapshot: Snapshot) -> bool:
+        """Ask for the catalog again, as the agent cannot give bytes of this snapshot.
+
+        Return whether another snapshot is current now: a Dataset that was removed and made anew
+        has other snapshots, and its head file is another. Asks at most once a second.
+
+        Raises:
+            Failure: the agent refuses this client.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if self._snapshot is snapshot and now >= self._renew_at:
+                self._renew_at = now + _LOOK_SECONDS
+                self._sequence, self._change_failed = -1, False
+                self._look()
+            return self._snapshot is not snapshot
 
     def _look(self) -> Snapshot:
         now = time.monotonic()

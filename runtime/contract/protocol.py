@@ -1,6 +1,7 @@
 """HTTP between agents, clients and agents, and curl and agents.
 
-Every request but the probes carries ``Authorization: Bearer <token>``.
+Every request carries ``Authorization: Bearer <token>`` but ``/healthz``, ``/readyz``, the proof of
+identity, and ``/metrics`` and ``/report``, which answer on the node itself only.
 
 =============================================  ====================================================
 ``GET|HEAD /<ns>/<dataset>/<path>``            an object; ``Range``, ``If-None-Match``, ``If-Match``
@@ -47,7 +48,6 @@ HEAD_SECONDS: Final = 10.0
 """A request's head and body must arrive within this; a client that drips is cut off."""
 
 NODE_HEADER: Final = "Cachectl-Node"
-DOMAIN_HEADER: Final = "Cachectl-Domain"
 EXPECT_NODE_HEADER: Final = "Cachectl-Expect-Node"
 """The uid of the node that the caller means to reach; another one answers 421."""
 FROM_HEADER: Final = "Cachectl-From"
@@ -62,8 +62,8 @@ CODE_HEADER: Final = "Cachectl-Error"
 
 AskAs = Literal["holder", "owner"]
 """In which role a peer is asked for a unit: a holder answers 404 when it has it not, an owner (or
-a standby asked in its place) fetches it from the origin. ``redirected=1`` in the query asks for an
-answer without a further redirect."""
+a standby asked in its place) fetches it from the origin. ``redirected=<uid>`` in the query names
+the member that an earlier redirect pointed at in vain, and asks for an answer without another."""
 
 UNIT_SUM: Final = struct.Struct("<Q")
 BATCH_ITEM: Final = struct.Struct("<IQ")

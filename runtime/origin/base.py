@@ -36,7 +36,8 @@ class Timeouts:
 
     An answer must begin, and each block follow, within ``stall_seconds``; while we wait for it, a
     body must come at ``floor_bytes_per_second`` or more, taken over ``window_seconds`` of waiting.
-    A reader that takes its time is not the origin's fault and does not count. An interrupted read
+    A reader that takes its time, and the wait for one of the ``connections`` that are used at
+    once, are not the origin's fault and do not count. An interrupted read
     is resumed ``tries - 1`` times, after a pause of ``backoff_seconds``, doubled each time.
     """
 
@@ -78,7 +79,7 @@ class Origin(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close for good: reads and listings under way, and later ones, raise OriginUnavailable."""
         ...
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from runtime.errors import (
     StaleVersion,
 )
 from runtime.origin.base import BLOCK, Found, shown
+from runtime.origin.gate import Gate
 from runtime.origin.globs import selector
 from runtime.origin.resume import Interrupted, Retries
 from runtime.origin.version import from_etag
@@ -58,6 +61,9 @@ class GenericOrigin:
         self._selects = selects
         self._timeouts = timeouts
         self._retries = Retries(timeouts)
+        self._gate = Gate(timeouts.connections)
+        # As many as the gate lets in, so that no call waits for a thread while its clock runs.
+        self._threads = ThreadPoolExecutor(timeouts.connections, thread_name_prefix="origin")
 
     @classmethod
     def open(cls, mount: MountPlan, secret: Mapping[str, str], *, timeouts: Timeouts) -> Self:
@@ -79,7 +85,9 @@ class GenericOrigin:
         return cls(mount.source, filesystem, root, selects=selects, timeouts=timeouts)
 
     async def close(self) -> None:
-        """Close the file system's session, if it keeps one that it lets us close."""
+        """Close for good, and the file system's session if it keeps one that it lets us close."""
+        self._gate.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         session = getattr(self._filesystem, "_session", None)
         if session is not None and self._filesystem.async_impl:
             await session.close()
@@ -97,10 +105,11 @@ class GenericOrigin:
     async def _told(self) -> Mapping[str, Any]:
         gone = NoSuchPath(f"{self._name} does not exist at the origin")
         with _translated(self._name, missing=gone):
-            if not await self._run("exists", self._root):
-                raise gone
-            told: dict[str, Any] = await self._run("find", self._root, detail=True)
-            return told
+            async with self._gate.held(self._name), self._gate.waiting(self._name, None):
+                if not await self._run("exists", self._root):
+                    raise gone
+                told: dict[str, Any] = await self._run("find", self._root, detail=True)
+                return told
 
     def read(
         self, path: str, *, size: int, version: str, start: int, stop: int
@@ -143,13 +152,17 @@ class GenericOrigin:
     async def _run(self, method: str, *arguments: Any, **options: Any) -> Any:
         if self._filesystem.async_impl:
             return await getattr(self._filesystem, f"_{method}")(*arguments, **options)
-        return await asyncio.to_thread(getattr(self._filesystem, method), *arguments, **options)
+        call = functools.partial(getattr(self._filesystem, method), *arguments, **options)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def _soon(self, name: str, method: str, *arguments: Any, **options: Any) -> Any:
         """Run a call within the time that a block may take."""
         gone = StaleVersion(f"{name}: the file is gone from the origin")
         with _translated(name, missing=gone):
-            async with asyncio.timeout(self._timeouts.stall_seconds):
+            async with (
+                self._gate.held(name),
+                self._gate.waiting(name, self._timeouts.stall_seconds),
+            ):
                 return await self._run(method, *arguments, **options)
 
 

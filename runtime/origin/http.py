@@ -15,8 +15,9 @@ from yarl import URL
 from runtime.errors import ConfigError, NoSuchPath, OriginLied, StaleVersion
 from runtime.origin import digest
 from runtime.origin.base import Found, shown
+from runtime.origin.connections import Connections
 from runtime.origin.globs import selector
-from runtime.origin.ranges import Wanted, blocks, check_answer, session, status_error, translated
+from runtime.origin.ranges import Wanted, blocks, check_answer, status_error
 from runtime.origin.resume import Retries, each
 from runtime.origin.version import from_etag, from_headers
 
@@ -58,11 +59,9 @@ class HttpOrigin:
         self._base = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + "/", "", ""))
         self._manifest = manifest
         self._selects = selects
-        self._headers = headers
         self._timeouts = timeouts
-        self._source_address = source_address
         self._retries = Retries(timeouts)
-        self._open_session: aiohttp.ClientSession | None = None
+        self._connections = Connections(timeouts, source_address=source_address, headers=headers)
 
     @classmethod
     def open(
@@ -96,16 +95,8 @@ class HttpOrigin:
         )
 
     async def close(self) -> None:
-        """Close all connections."""
-        if self._open_session is not None:
-            await self._open_session.close()
-            self._open_session = None
-
-    @property
-    def _session(self) -> aiohttp.ClientSession:
-        if self._open_session is None:
-            self._open_session = session(self._timeouts, self._source_address, self._headers)
-        return self._open_session
+        """Close for good, see ``base.Origin.close``."""
+        await self._connections.close()
 
     def _url(self, path: str) -> URL:
         return URL(self._base + quote(path, safe=_PATH_SAFE) + self._query, encoded=True)
@@ -120,11 +111,9 @@ class HttpOrigin:
 
         async def attempt(first: int, last: int) -> AsyncGenerator[bytes, None]:
             wanted = Wanted(name, size, version, first, last)
-            with translated(name):
-                answer = await self._session.get(url, headers=wanted.headers)
-            async with answer:
+            async with self._connections.asked(name, "GET", url, headers=wanted.headers) as answer:
                 check_answer(answer, wanted)
-                async for block in blocks(answer, wanted, self._timeouts):
+                async for block in blocks(self._connections, answer, wanted, self._timeouts):
                     yield block
 
         return self._retries.read(attempt, start, stop)
@@ -153,15 +142,12 @@ class HttpOrigin:
 
     async def _ask(self, item: Found) -> Found | None:
         """Ask for an object's size and version; None when it has gone meanwhile."""
-        name = f"{self._name} {item.path!r}"
-        with translated(name):
-            answer = await self._session.head(self._url(item.path), allow_redirects=True)
-            answer.release()
+        url, name = self._url(item.path), f"{self._name} {item.path!r}"
+        async with self._connections.asked(name, "HEAD", url) as answer:
             size = answer.content_length
-            if answer.status in {405, 501} or (answer.status == 200 and size is None):
-                headers = {"Range": "bytes=0-0"}
-                answer = await self._session.get(self._url(item.path), headers=headers)
-                answer.close()
+        if answer.status in {405, 501} or (answer.status == 200 and size is None):
+            headers = {"Range": "bytes=0-0"}
+            async with self._connections.asked(name, "GET", url, headers=headers) as answer:
                 total = answer.headers.get("Content-Range", "").rpartition("/")[2]
                 size = int(total) if total.isdecimal() else answer.content_length
         if answer.status in {404, 410}:
@@ -183,33 +169,20 @@ class HttpOrigin:
         name = shown(str(url))
 
         async def fetch() -> bytes:
-            with translated(name):
-                async with self._session.get(url) as answer:
-                    if answer.status == 200:
-                        return await answer.read()
+            async with self._connections.asked(name, "GET", url) as answer:
+                if answer.status == 200:
+                    return await self._connections.body(name, answer)
             raise _of_listing(answer.status, name)
 
         return parse_manifest(await self._retries.call(fetch), name)
 
     async def _told_by_indexes(self) -> Iterable[Found]:
-        async def our_session(**_: object) -> aiohttp.ClientSession:
-            return self._session
-
-        filesystem = HTTPFileSystem(
-            asynchronous=True,
-            encoded=True,
-            simple_links=False,
-            skip_instance_cache=True,
-            use_listings_cache=False,
-            get_client=our_session,
-            **self._query_arguments,
-        )
         paths: set[str] = set()
         seen: set[str] = set()
         folders = {""}
 
         async def follow(folder: str) -> None:
-            for path in await self._retries.call(lambda: self._links(filesystem, folder)):
+            for path in await self._retries.call(lambda: self._links(folder)):
                 (deeper if path.endswith("/") else paths).add(path)
 
         while folders:
@@ -219,13 +192,13 @@ class HttpOrigin:
             folders = deeper - seen
         return (Found(path, -1, "") for path in paths)
 
-    async def _links(self, filesystem: Any, folder: str) -> Iterable[str]:
+    async def _links(self, folder: str) -> Iterable[str]:
         """Return what an index links to below itself, as paths below the source."""
         url = self._base + quote(folder, safe=_PATH_SAFE)
         name = f"{self._name} {folder!r}"
         try:
-            with translated(name):
-                links = await _links_of(filesystem, url, name)
+            async with self._connections.lent(name) as (session, options):
+                links = await _links_of(session, {**self._query_arguments, **options}, url, name)
         except NoSuchPath:
             if folder:  # gone since its parent was read
                 return []
@@ -239,7 +212,21 @@ class HttpOrigin:
         return paths
 
 
-async def _links_of(filesystem: Any, url: str, name: str) -> list[str]:
+async def _links_of(
+    session: aiohttp.ClientSession, options: dict[str, Any], url: str, name: str
+) -> list[str]:
+    async def ours(**_: object) -> aiohttp.ClientSession:
+        return session
+
+    filesystem = HTTPFileSystem(
+        asynchronous=True,
+        encoded=True,
+        simple_links=False,
+        skip_instance_cache=True,
+        use_listings_cache=False,
+        get_client=ours,
+        **options,
+    )
     try:
         links: list[str] = await filesystem._ls_real(url, detail=False)  # noqa: SLF001 - the public call is for other threads
     except FileNotFoundError as error:

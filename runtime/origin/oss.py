@@ -19,8 +19,9 @@ from yarl import URL
 from runtime.errors import ConfigError, NoSuchPath, OriginUnavailable, StaleVersion
 from runtime.origin import digest
 from runtime.origin.base import Found, shown
+from runtime.origin.connections import Connections
 from runtime.origin.globs import selector
-from runtime.origin.ranges import Wanted, blocks, check_answer, session, status_error, translated
+from runtime.origin.ranges import Wanted, blocks, check_answer, status_error
 from runtime.origin.resume import Interrupted, Retries
 from runtime.origin.version import conditions, from_etag
 
@@ -44,33 +45,40 @@ _PUT_AT_ONCE: Final = "Normal"
 logging.getLogger("aiooss2").setLevel(logging.WARNING)
 
 
+class _Answer(AioResponse):
+    """The library's answer; a body that it reads itself is waited for with our patience."""
+
+    def __init__(self, name: str, answer: aiohttp.ClientResponse, connections: Connections) -> None:
+        super().__init__(answer)
+        self._name = name
+        self._connections = connections
+
+    async def read(self, amt: int | None = None) -> bytes:  # noqa: ARG002 - the library's signature; it asks for whole bodies only
+        async with self.response:
+            return await self._connections.body(self._name, self.response)
+
+
 class _Session(AioSession):
-    """The library's session, with our connections and patience instead of one total timeout."""
+    """The library's session over our connections, in place of its own and its total timeout."""
 
-    def __init__(self, timeouts: Timeouts, source_address: str | None) -> None:
-        super().__init__(timeouts.connections)
-        self._timeouts = timeouts
-        self._source_address = source_address
-        self.session: aiohttp.ClientSession | None = None
+    closed = False
+    """So that the library never opens it again; whether it is, ``Connections`` tells."""
 
-    async def __aenter__(self) -> Self:
-        self.session = session(self._timeouts, self._source_address)
-        return self
+    def __init__(self, name: str, connections: Connections) -> None:
+        super().__init__()
+        self._name = name
+        self._connections = connections
 
     async def do_request(self, req: Any, timeout: int | None = None) -> AioResponse:  # noqa: ARG002, ASYNC109 - the library's signature
-        assert self.session is not None
-        answer = await self.session.request(
+        answer = await self._connections.request(
+            self._name,
             req.method,
             URL(req.url, encoded=True),
             data=req.data,
             params=req.params,
             headers=req.headers,
         )
-        return AioResponse(answer)
-
-    async def close(self) -> None:
-        if self.session is not None:
-            await self.session.close()
+        return _Answer(self._name, answer, self._connections)
 
 
 class OssOrigin:
@@ -88,12 +96,15 @@ class OssOrigin:
         selects: Callable[[str], bool],
         digests: bool,
         timeouts: Timeouts,
+        source_address: str | None = None,
     ) -> None:
         parts = urlsplit(source)
         self._name = shown(source)
         self._bucket = parts.netloc
         prefix = parts.path.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
+        self._connections = Connections(timeouts, source_address=source_address)
+        filesystem._session = _Session(self._name, self._connections)  # noqa: SLF001 - the only way to give it ours
         self._filesystem = filesystem
         self._selects = selects
         self._digests = digests
@@ -141,18 +152,18 @@ class OssOrigin:
             use_listings_cache=False,
             **{name: value.strip() for name, value in secret.items()},
         )
-        filesystem._session = _Session(timeouts, source_address)  # noqa: SLF001 - the only way to give it ours
         return cls(
             mount.source,
             filesystem,
             selects=selector(mount.include, mount.exclude),
             digests=mount.options.get("etagDigest") != "none",
             timeouts=timeouts,
+            source_address=source_address,
         )
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._filesystem._session.close()  # noqa: SLF001 - ours
+        """Close for good, see ``base.Origin.close``."""
+        await self._connections.close()
 
     async def list(self) -> list[Found]:
         """Return all objects that the mount includes, see ``base.Origin.list``."""
@@ -169,9 +180,10 @@ class OssOrigin:
             marker = page.next_marker
 
     async def _page(self, marker: str) -> Any:
-        with _translated(self._name, listing=True):
-            bucket = await self._open_bucket()
-            return await bucket.list_objects(prefix=self._prefix, marker=marker, max_keys=_PAGE)
+        async with self._connections.held(self._name):
+            with _translated(self._name, listing=True):
+                bucket = self._open_bucket()
+                return await bucket.list_objects(prefix=self._prefix, marker=marker, max_keys=_PAGE)
 
     def _found(self, path: str, item: Any) -> Found:
         etag = from_etag(item.etag)
@@ -186,23 +198,22 @@ class OssOrigin:
 
         async def attempt(first: int, last: int) -> AsyncGenerator[bytes, None]:
             wanted = Wanted(name, size, version, first, last)
-            with _translated(name):
-                bucket = await self._open_bucket()
-                result = await bucket.get_object(
-                    self._prefix + path,
-                    byte_range=(first, last - 1),
-                    headers={"Accept-Encoding": "identity", **conditions(version)},
-                )
-            answer: aiohttp.ClientResponse = result.resp.response
-            async with answer:
-                check_answer(answer, wanted)
-                async for block in blocks(answer, wanted, self._timeouts):
-                    yield block
+            async with self._connections.held(name):
+                with _translated(name):
+                    result = await self._open_bucket().get_object(
+                        self._prefix + path,
+                        byte_range=(first, last - 1),
+                        headers={"Accept-Encoding": "identity", **conditions(version)},
+                    )
+                answer: aiohttp.ClientResponse = result.resp.response
+                async with answer:
+                    check_answer(answer, wanted)
+                    async for block in blocks(self._connections, answer, wanted, self._timeouts):
+                        yield block
 
         return self._retries.read(attempt, start, stop)
 
-    async def _open_bucket(self) -> Any:
-        await self._filesystem.set_session()
+    def _open_bucket(self) -> Any:
         return self._filesystem._get_bucket(self._bucket)  # noqa: SLF001 - ossfs has no public call for it
 
 
@@ -210,8 +221,7 @@ class OssOrigin:
 def _translated(name: str, *, listing: bool = False) -> Iterator[None]:
     """Turn what the OSS client raises into our errors."""
     try:
-        with translated(name):
-            yield
+        yield
     except OssError as error:
         # Their text repeats headers and body of the answer, so it stays out of ours.
         if not isinstance(error.status, int) or error.status < 300:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import aiohttp
 
 from runtime.errors import (
     OriginError,
@@ -21,13 +18,15 @@ from runtime.origin.resume import Interrupted
 from runtime.origin.version import conditions, matches
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
+
+    import aiohttp
 
     from runtime.origin.base import Timeouts
+    from runtime.origin.connections import Connections
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _RETRIED_STATUS = frozenset({408, 425, 429})
-_READ_BUFFER = 1 << 18  # several times what one receive brings; a block stays below base.BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +45,6 @@ class Wanted:
         return {"Range": f"bytes={self.start}-{self.stop - 1}", **conditions(self.version)}
 
 
-def session(
-    timeouts: Timeouts, source_address: str | None, headers: dict[str, str] | None = None
-) -> aiohttp.ClientSession:
-    """Return a session that keeps connections alive and hands bodies over as they came."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=timeouts.connections,
-            local_addr=(source_address, 0) if source_address else None,
-        ),
-        timeout=aiohttp.ClientTimeout(
-            total=None,
-            sock_connect=timeouts.connect_seconds,
-            sock_read=timeouts.stall_seconds,
-        ),
-        auto_decompress=False,
-        read_bufsize=_READ_BUFFER,
-        headers={"Accept-Encoding": "identity", **(headers or {})},
-    )
-
-
 def status_error(status: int, name: str) -> OriginError | StaleVersion | Interrupted:
     """Return what an answer's error status means for a read of one version."""
     if status in {401, 403}:
@@ -76,26 +55,6 @@ def status_error(status: int, name: str) -> OriginError | StaleVersion | Interru
         )
     error = OriginUnavailable(f"{name}: the origin answers {status}")
     return Interrupted(error) if status >= 500 or status in _RETRIED_STATUS else error
-
-
-@contextlib.contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Turn what the HTTP client raises into our errors."""
-    try:
-        yield
-    except TimeoutError as error:  # aiohttp's own are of this kind, too
-        raise OriginUnavailable(f"{name}: the origin does not answer in time") from error
-    except aiohttp.ClientPayloadError as error:
-        lied = OriginLied(f"{name}: the origin's answer ends before it is complete")
-        raise Interrupted(lied) from error
-    except aiohttp.ClientResponseError as error:
-        raise OriginLied(f"{name}: the origin's answer is not HTTP: {error.message}") from error
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-        raise OriginLied(f"{name}: the origin redirects to no usable URL") from error
-    except (aiohttp.ClientError, OSError) as error:
-        # Connection errors name host and cause, never the query.
-        gone = OriginUnavailable(f"{name}: the origin cannot be reached: {error}")
-        raise Interrupted(gone) from error
 
 
 def check_answer(answer: aiohttp.ClientResponse, wanted: Wanted) -> None:
@@ -144,7 +103,7 @@ def _another_version(headers: Mapping[str, str], wanted: Wanted) -> StaleVersion
 
 
 async def blocks(
-    answer: aiohttp.ClientResponse, wanted: Wanted, timeouts: Timeouts
+    connections: Connections, answer: aiohttp.ClientResponse, wanted: Wanted, timeouts: Timeouts
 ) -> AsyncGenerator[bytes, None]:
     """Yield a checked answer's body, exactly as long as was asked.
 
@@ -155,8 +114,7 @@ async def blocks(
     waited, received = 0.0, 0
     while True:
         began = time.monotonic()
-        with translated(wanted.name):
-            block = await answer.content.readany()
+        block = await connections.receive(wanted.name, answer)
         waited += time.monotonic() - began
         if not block:
             break

@@ -79,13 +79,10 @@ class Access:
             AccessDenied: the token is not that of a peer, or no member asks from that address.
             PeerMismatch: another node was meant.
         """
-        counters = self._agent.counters
         try:
             member = self._claimed(request)
         except AccessDenied:
-            counters.refused_requests += 1
-            if request.peer not in {known.address for known in self._agent.view.plan.members}:
-                counters.forbidden_connections += 1
+            self._agent.counters.refused_requests += 1
             raise
         self.expected(request)
         self._agent.health.answered(member.uid)
@@ -93,10 +90,17 @@ class Access:
 
     def _claimed(self, request: Request) -> Member:
         view = self._agent.view
-        if not view.distributed or self._scope(request) != ("peer", view.plan.runtime):
-            raise AccessDenied("this token does not ask as a peer of this domain")
         member = view.members.get(request.headers.get(FROM, ""))
-        if member is None or request.peer != member.address:
+        known = member is not None and request.peer == member.address
+        try:
+            allowed = view.distributed and self._scope(request) == ("peer", view.plan.runtime)
+        except AccessDenied:
+            allowed = False
+        if not allowed:
+            if not known:
+                self._agent.counters.forbidden_connections += 1
+            raise AccessDenied("this token does not ask as a peer of this domain")
+        if member is None or not known:  # of this domain, but in a plan that is not here yet
             raise AccessDenied(f"no member of this plan asks from {request.peer}")
         return member
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.agent.reports import report
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runtime.agent.agent import Agent
     from runtime.contract.report import NodeReport
 
 
-def exposition(agent: Agent) -> bytes:
-    """Return the metrics in Prometheus' text format, version 0.0.4."""
-    return ("\n".join(_lines(report(agent, port=None))) + "\n").encode()
+def exposition(node: NodeReport) -> bytes:
+    """Return a report in Prometheus' text format, version 0.0.4."""
+    return ("\n".join(_lines(node)) + "\n").encode()
 
 
 def _lines(node: NodeReport) -> Iterator[str]:

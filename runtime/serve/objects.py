@@ -31,6 +31,7 @@ AHEAD: Final = 3
 """Chunks fetched beyond the one being sent, when a range goes that far."""
 TRIES: Final = 3
 LARGEST_IN_BATCH: Final = MIB
+LARGEST_BATCH: Final = 64 * MIB
 
 
 def etag(version: str) -> str:
@@ -139,13 +140,13 @@ class Objects:
                 continue
             upto = min(stop, end)
             last = min(cell + AHEAD, (stop - 1) // layout.chunk)
+            flights = self._agent.fetcher.flights(content, cell, [cell])
             for ahead in range(cell + 1, last + 1):
-                if self._agent.fetcher.missing(content, ahead):
-                    self._agent.fetcher.fetch_in_background(content, ahead)
-            flight = self._agent.fetcher.flight(content, cell)
-            async for view in flight.stream(start - base, upto - base, verified=True):
-                yield view
-            start = upto
+                self._agent.fetcher.fetch_in_background(content, ahead)
+            for flight in flights:  # none, if the chunk has landed meanwhile
+                async for view in flight.stream(start - base, upto - base, verified=True):
+                    yield view
+                start = upto
 
     async def _member(self, content: Content, cell: int, start: int, stop: int) -> bytes:
         fetcher = self._agent.fetcher
@@ -171,25 +172,19 @@ class Objects:
 
     async def batch(self, request: Request) -> Answer:
         """Answer ``POST /batch``: small objects, one after the other, each with its status."""
-        try:
-            document = json.loads(request.body)
-            ref, paths = document["dataset"], document["paths"]
-            snapshot = document.get("snapshot", "")
-            usable = isinstance(ref, str) and isinstance(snapshot, str) and isinstance(paths, list)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            usable = False
-        if not usable or not all(isinstance(path, str) for path in paths):
-            raise ConfigError('the body must be {"dataset": "namespace/name", "paths": [...]}')
-        if len(paths) > protocol.BATCH_PATHS:
-            raise ConfigError(f"{len(paths)} paths in a batch; at most {protocol.BATCH_PATHS}")
+        ref, snapshot, paths = _batch_of(request)
         self._access.reader(request, ref)
         dataset = self._agent.dataset(ref)
         dataset.check_readable()
         catalog = dataset.catalog(snapshot)
+        records = {path: catalog.find(path) for path in paths}
+        total = sum(record.size for record in records.values() if record is not None)
+        if total > LARGEST_BATCH:
+            raise ConfigError(f"the batch has {total} bytes; at most {LARGEST_BATCH} go in one")
         width = asyncio.Semaphore(64)
 
         async def one(path: str) -> tuple[int, bytes]:
-            record = catalog.find(path)
+            record = records[path]
             if record is None:
                 return 404, f"{ref} has no object {path!r} in this snapshot".encode()
             if record.size > LARGEST_IN_BATCH:
@@ -210,6 +205,22 @@ class Objects:
         for status, data in found:
             parts += (protocol.BATCH_ITEM.pack(status, len(data)), data)
         return Answer(200, (("Content-Type", "application/octet-stream"),), (b"".join(parts),))
+
+
+def _batch_of(request: Request) -> tuple[str, str, list[str]]:
+    """Return a batch's Dataset, snapshot and paths."""
+    try:
+        document = json.loads(request.body)
+        ref, paths = document["dataset"], document["paths"]
+        snapshot = document.get("snapshot", "")
+        usable = isinstance(ref, str) and isinstance(snapshot, str) and isinstance(paths, list)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        usable = False
+    if not usable or not all(isinstance(path, str) for path in paths):
+        raise ConfigError('the body must be {"dataset": "namespace/name", "paths": [...]}')
+    if len(paths) > protocol.BATCH_PATHS:
+        raise ConfigError(f"{len(paths)} paths in a batch; at most {protocol.BATCH_PATHS}")
+    return ref, snapshot, paths
 
 
 def _negotiated(

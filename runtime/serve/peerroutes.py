@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from runtime.contract.token import identity_proof
 from runtime.errors import ConfigError, NoSuchPath, NotCached, PeerMissing
 from runtime.serve.failures import sentence
 from runtime.serve.message import Answer, FileSpan, Part, Stream
-from runtime.serve.readers import JSON
+from runtime.serve.readers import JSON, number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -80,6 +81,8 @@ class PeerRoutes:
         """Send a unit, or tell who has it."""
         member = self._access.peer(request)
         asking = self._asking(request, member.uid)
+        if "suspect" in request.query:
+            return await self._suspected(asking)
         match await self._agent.units.answer(asking):
             case Elsewhere(uid):
                 answer = sentence(307, f"member {uid} has it")
@@ -92,30 +95,38 @@ class PeerRoutes:
 
     def _asking(self, request: Request, requester: str) -> Asking:
         query = request.query
-        ref = query.get("dataset", "")
         try:
             content = self._agent.content(
-                ref,
+                query.get("dataset", ""),
                 query.get("snapshot", ""),
+                key=query.get("key", ""),
                 path=query.get("path", ""),
-                pack=query.get("pack", ""),
             )
         except (NoSuchPath, NotCached) as error:  # the asker is ahead of this agent, or behind
             raise PeerMissing(str(error)) from error
-        role, index, cell = query.get("as", ""), query.get("index", ""), query.get("cell", "")
-        if role not in ("holder", "owner") or not index.isdigit() or (cell and not cell.isdigit()):
-            raise ConfigError("a unit is asked for by index and as=holder or as=owner")
-        unit = int(index)
-        if unit >= content.layout.units or (cell and int(cell) >= content.layout.cells):
-            raise ConfigError(f"unit {unit} lies outside its blob of {content.layout.units} units")
+        role = query.get("as", "")
+        unit = number(request, "index", default=-1)
+        cell = number(request, "cell", default=-1) if "cell" in query else None
+        if role not in ("holder", "owner") or not 0 <= unit < content.layout.units:
+            raise ConfigError("a unit is asked for by its index and as=holder or as=owner")
+        if cell is not None and cell not in content.layout.unit_cells(unit):
+            raise ConfigError(f"cell {cell} is none of unit {unit}")
         return Asking(
             requester,
             content,
             unit,
-            int(cell) if cell else None,
+            cell,
             "holder" if role == "holder" else "owner",
             query.get("redirected", ""),
         )
+
+    async def _suspected(self, asking: Asking) -> Answer:
+        """Look at what a peer found wrong; what is rotten is dropped, and fetched anew."""
+        blob = self._agent.fetcher.blob(asking.content)
+        for cell in asking.content.layout.unit_cells(asking.unit):
+            if blob.present(cell) and not await asyncio.to_thread(blob.verify, cell):
+                self._agent.counters.healed_cells += 1
+        return Answer(204)
 
     def _resting(self, asking: Asking) -> Answer:
         """Send from the store; what the store lacks of a group is marked absent."""

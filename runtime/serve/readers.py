@@ -11,8 +11,11 @@ from runtime.errors import AccessDenied, ConfigError
 from runtime.serve.message import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runtime.agent.agent import Agent
     from runtime.agent.content import Content
+    from runtime.agent.dataset import Dataset
     from runtime.serve.access import Access
     from runtime.serve.connection import Connection
     from runtime.serve.message import Request
@@ -36,34 +39,37 @@ class Readers:
         ref = self._dataset(request)
         dataset = self._agent.dataset(ref)
         dataset.check_readable()
-        meta = dataset.catalog().meta
-        head = dataset.head
-        assert head is not None
-        self._hold(request.connection, ref, meta.snapshot)
-        catalog = os.open(dataset.shelf.path(meta.snapshot), os.O_RDONLY | os.O_CLOEXEC)
-        fds = (catalog, os.dup(dataset.shelf.head_fd()))
-        body = {"dataset": ref, "snapshot": meta.snapshot, "sequence": head.sequence}
+        count = dataset.published
+        catalog = dataset.catalog()
+        snapshot = catalog.meta.snapshot
+        # Each client gets an offset of its own; the file may be unlinked.
+        own = os.open(f"/proc/self/fd/{catalog.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fds = duplicates([own, dataset.shelf.head_fd()])
+        finally:
+            os.close(own)
+        self._hold(request.connection, dataset, snapshot)
+        body = {"dataset": ref, "snapshot": snapshot, "sequence": count}
         return Answer(200, JSON, (json.dumps(body).encode(),), fds=fds, close_fds=True)
 
-    def _hold(self, connection: Connection, ref: str, snapshot: str) -> None:
+    def _hold(self, connection: Connection, dataset: Dataset, snapshot: str) -> None:
         """Keep a snapshot until this connection ends; it may rest as long as its client likes."""
         connection.lasting = True
-        self._agent.dataset(ref).hold(snapshot)
-        connection.on_close(lambda: self._end_hold(ref, snapshot))
+        dataset.hold(snapshot)
+        connection.on_close(lambda: self._end_hold(dataset, snapshot))
 
-    def _end_hold(self, ref: str, snapshot: str) -> None:
-        dataset = self._agent.datasets.get(ref)
-        if dataset is None:
-            return
+    def _end_hold(self, dataset: Dataset, snapshot: str) -> None:
         dataset.release(snapshot)
-        if snapshot not in dataset.live_snapshots():
+        # A Dataset that was removed, and perhaps made anew, has nothing left to free.
+        is_served = self._agent.datasets.get(dataset.ref) is dataset
+        if is_served and snapshot not in dataset.live_snapshots():
             self._agent.forget_old(dataset)
 
     def open_blob(self, request: Request) -> Answer:
         """Pass the descriptors of a blob's files, two a tier."""
         content = self._content(request)
         with self._agent.fetcher.blob(content).files() as files:
-            fds = tuple(os.dup(fd) for file in files for fd in (file.data_fd, file.map_fd))
+            fds = duplicates(fd for file in files for fd in (file.data_fd, file.map_fd))
         body = {"key": content.layout.key, "tiers": [file.tier for file in files]}
         return Answer(200, JSON, (json.dumps(body).encode(),), fds=fds, close_fds=True)
 
@@ -78,11 +84,10 @@ class Readers:
         return Answer(200, JSON, (json.dumps(body).encode(),))
 
     def _fetch_ahead(self, request: Request, content: Content, last: int) -> None:
-        ahead = _number(request, "ahead", default=0)
+        ahead = number(request, "ahead", default=0)
         unit = content.layout.unit_of(last)
         for further in range(unit + 1, min(unit + 1 + min(ahead, AHEAD), content.layout.units)):
-            if self._agent.fetcher.missing(content, further):
-                self._agent.fetcher.fetch_in_background(content, further)
+            self._agent.fetcher.fetch_in_background(content, further)
 
     async def suspect(self, request: Request) -> Answer:
         """Verify cells that a reader found corrupt; take away those that are."""
@@ -109,7 +114,7 @@ class Readers:
         path, pack = query.get("path", ""), query.get("pack", "")
         if bool(path) == bool(pack):
             raise ConfigError("name either a path or a pack in the query")
-        return self._agent.content(ref, query.get("snapshot", ""), path=path, pack=pack)
+        return self._agent.content(ref, query.get("snapshot", ""), path=path, key=pack)
 
     @staticmethod
     def _cells(request: Request, content: Content) -> list[int]:
@@ -125,10 +130,32 @@ class Readers:
         return cells
 
 
-def _number(request: Request, name: str, *, default: int) -> int:
+def number(request: Request, name: str, *, default: int) -> int:
+    """Return a parameter of the query that is a number.
+
+    Raises:
+        ConfigError: it is something else.
+    """
     text = request.query.get(name, "")
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise ConfigError(f"{name} is {text[:40]!r}; it must be a number")
     return int(text)
+
+
+def duplicates(fds: Iterable[int]) -> tuple[int, ...]:
+    """Return duplicates of descriptors, all of them or none.
+
+    Raises:
+        OSError: one cannot be had; those made so far are closed.
+    """
+    made: list[int] = []
+    try:
+        for fd in fds:
+            made.append(os.dup(fd))  # noqa: PERF401 - those made so far must be known
+    except BaseException:
+        for fd in made:
+            os.close(fd)
+        raise
+    return tuple(made)

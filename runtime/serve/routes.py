@@ -19,16 +19,23 @@ if TYPE_CHECKING:
 
     from runtime.agent.agent import Agent
     from runtime.serve.message import Request
+    from runtime.serve.service import Counters as ServerCounters
 
 Route = "Callable[[Request], Answer | Awaitable[Answer]]"
 
 
 class Routes:
-    """The agent's handler. ``port`` tells where it listens now, if it does."""
+    """The agent's handler.
 
-    def __init__(self, agent: Agent, port: Callable[[], int | None]) -> None:
+    ``port`` tells where it listens now, if it does; ``server`` are the server's own counters.
+    """
+
+    def __init__(
+        self, agent: Agent, *, port: Callable[[], int | None], server: ServerCounters
+    ) -> None:
         self._agent = agent
         self._port = port
+        self._server = server
         self._access = Access(agent)
         readers = Readers(agent, self._access)
         peers = PeerRoutes(agent, self._access)
@@ -72,11 +79,14 @@ class Routes:
         waiting = [ref for ref, dataset in self._agent.datasets.items() if dataset.head is None]
         return sentence(503, f"waiting for the first snapshot of {', '.join(waiting)}")
 
-    def _metrics(self, _request: Request) -> Answer:
+    def _metrics(self, request: Request) -> Answer:
+        self._access.operator(request)
         kind = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        return Answer(200, (kind,), (exposition(self._agent),))
+        return Answer(
+            200, (kind,), (exposition(report(self._agent, port=self._port(), server=self._server)),)
+        )
 
     def _report(self, request: Request) -> Answer:
         self._access.operator(request)
-        document = report(self._agent, port=self._port())
+        document = report(self._agent, port=self._port(), server=self._server)
         return Answer(200, JSON, (codec.dumps(document).encode(),))

@@ -190,7 +190,9 @@ def attach_pack(room: Room, blob: Blob, whole: Resident) -> None:
     _place_units(room, blob, pair, whole.found, whole.size)
     for resident in blob.units.values():
         if room.owned is not None:
-            resident.pair.tier.set_spare(resident, spare=not room.owned(*resident.name))
+            resident.pair.tier.set_spare(
+                resident, spare=not room.owned(blob.dataset, *resident.name)
+            )
     room.enforce(tier)
 
 

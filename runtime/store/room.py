@@ -57,7 +57,7 @@ class Room:
     stays what it was reserved as. It is called with the lock held.
     """
 
-    def __init__(self, core: Core, owned: Callable[[str, int], bool] | None) -> None:
+    def __init__(self, core: Core, owned: Callable[[str, str, int], bool] | None) -> None:
         self.core = core
         self.tiers: list[Tier] = []
         self.owned = owned
@@ -174,7 +174,7 @@ class Room:
         """Return the oldest spare that is free to leave, turning those owned by now to owned."""
         for _ in range(len(tier.spares)):
             name, resident = next(iter(tier.spares.items()))
-            if self.owned is not None and self.owned(*name):
+            if self.owned is not None and self.owned(resident.pair.dataset, *name):
                 tier.set_spare(resident, spare=False)
             elif resident.busy:
                 tier.spares.move_to_end(name)
@@ -191,7 +191,7 @@ class Room:
                 break
             tier = resident.pair.tier
             if tier.residents.get(resident.name) is resident and resident.name[1] != WHOLE:
-                spare = not self.owned(*resident.name)
+                spare = not self.owned(resident.pair.dataset, *resident.name)
                 found = found or (spare and not resident.spare)
                 tier.set_spare(resident, spare=spare)
         return found

@@ -38,7 +38,9 @@ class Store:
     that they are heavy.
     """
 
-    def __init__(self, core: Core, boot_id: str, owned: Callable[[str, int], bool] | None) -> None:
+    def __init__(
+        self, core: Core, boot_id: str, owned: Callable[[str, str, int], bool] | None
+    ) -> None:
         self._core = core
         self._boot_id = boot_id
         self._room = Room(core, owned)
@@ -55,7 +57,7 @@ class Store:
         tiers: Sequence[TierPlan],
         *,
         boot_id: str,
-        owned: Callable[[str, int], bool] | None = None,
+        owned: Callable[[str, str, int], bool] | None = None,
         fault: Callable[[str], None] = no_fault,
         clock: Callable[[], float] = time.monotonic,
         max_open: int | None = None,
@@ -63,8 +65,9 @@ class Store:
         """Open the tiers' folders, making them where they are missing, and find what they hold.
 
         Heavy: about 50 us a blob. ``boot_id`` names the machine's boot
-        (``/proc/sys/kernel/random/boot_id``). ``owned(key, unit)`` tells whether this agent owns a
-        unit under the plan in force; it is asked about spare units before they are evicted.
+        (``/proc/sys/kernel/random/boot_id``). ``owned(dataset, key, unit)`` tells whether this
+        agent owns a unit under the plan in force; it is asked about spare units before they are
+        evicted.
         ``fault`` is called at every step in ``core.FAULT_POINTS``; ``max_open`` limits the blobs
         whose descriptors are kept open.
 

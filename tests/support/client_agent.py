@@ -110,6 +110,7 @@ class World:
         self.orders: dict[str, object] = {}
         self.asked: list[str] = []
         self.catalog: Catalog | None = None
+        self.remade = False
         self.head = state / "head"
         if not self.head.exists():
             self.head.write_bytes(protocol.DATASET_HEAD.pack(0, 0))
@@ -139,6 +140,14 @@ class World:
             (sequence,) = struct.unpack("<Q", head.read(8))
             head.seek(0)
             head.write(struct.pack("<Q", sequence + 1))
+
+    def remake(self) -> None:
+        """Forget all snapshots and the head file that clients map, without a word to them."""
+        self.catalogs.clear()
+        self.catalog = None
+        self.remade = True
+        self.head.unlink()
+        self.head.write_bytes(protocol.DATASET_HEAD.pack(0, 0))
 
     def sequence(self) -> int:
         return struct.unpack("<Q", self.head.read_bytes()[:8])[0]
@@ -225,13 +234,19 @@ class Handler(BaseHTTPRequestHandler):
         if path == protocol.BATCH:
             self.batch(json.loads(body))
         elif path.startswith(f"/{DATASET}/"):
+            if query["snapshot"] not in self.world.catalogs:
+                self.fail(503, "NotCached", "there is no such snapshot here")
+                return
             self.read_through(unquote(path[len(DATASET) + 2 :]), query)
         elif query["dataset"] != DATASET:
             self.fail(404, "NoSuchPath", f"there is no Dataset {query['dataset']}")
         elif path == protocol.OPEN_CATALOG:
             self.open_catalog()
         elif query["snapshot"] not in self.world.catalogs:
-            self.fail(409, "StaleVersion", "this snapshot is gone")
+            if self.world.remade:
+                self.fail(503, "NotCached", "there is no such snapshot here")
+            else:
+                self.fail(409, "StaleVersion", "this snapshot is gone")
         else:
             self.ask_blob(path, query)
 
@@ -305,6 +320,8 @@ class Handler(BaseHTTPRequestHandler):
         order = json.loads(body) if body else {}
         with world.lock:
             world.orders.update(order.get("set", {}))
+            if order.get("remake"):
+                world.remake()
             if order.get("publish"):
                 world.publish()
             for version in order.get("forget", ()):

@@ -107,9 +107,7 @@ class Lab:
         """Write the next plan for the nodes of a domain (None: the LocalOnly ones)."""
         self.generation += 1
         nodes = [node for node in self.nodes.values() if node.domain == domain]
-        members = tuple(
-            Member(node.uid, node.name, node.address, node.port) for node in nodes if domain
-        )
+        members = self.members(domain) if domain else ()
         plan = Plan(
             generation=self.generation,
             runtime=RUNTIME,
@@ -123,6 +121,14 @@ class Lab:
         for node in nodes:
             self.give(node, plan, keys=keys)
         return plan
+
+    def members(self, domain: str) -> tuple[Member, ...]:
+        """Return the nodes of a domain as the members of its plan."""
+        return tuple(
+            Member(node.uid, node.name, node.address, node.port)
+            for node in self.nodes.values()
+            if node.domain == domain
+        )
 
     def give_keys(self, node: Node, domain: str | None) -> None:
         """Put the keys of a domain before one node."""
@@ -237,10 +243,19 @@ class Lab:
 
     def settled(self, node: Node) -> bool:
         """Tell whether nothing was fetched or written for a moment."""
-        first = self.report(node)
+        first = self._progress(node)
         time.sleep(0.3)
-        second = self.report(node)
-        return (first.tiers, first.counters) == (second.tiers, second.counters)
+        return first == self._progress(node)
+
+    def _progress(self, node: Node) -> tuple[Any, ...]:
+        """Return what moves while units do: not what asking and listening count by themselves."""
+        report = self.report(node)
+        moving = {
+            name: count
+            for name, count in report.counters.items()
+            if not name.startswith(("server_", "summaries_"))
+        }
+        return report.tiers, moving
 
     def answers(self, node: Node, target: str) -> int:
         """Return the status of a GET, 0 while nothing answers."""

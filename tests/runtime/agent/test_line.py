@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.agent.fetch import Room
 from runtime.agent.line import DEMAND, PREWARM, Line, share_of
 from runtime.agent.planview import PlanView
+from runtime.agent.room import Room
 from runtime.contract.plan import Member, Plan
 
 
@@ -55,20 +55,26 @@ async def test_one_that_gives_up_waiting_lets_the_next_pass():
     await asyncio.wait_for(second, 5)
 
 
-def view(budget: int, weights: list[float]) -> PlanView:
+def view(budget: int, weights: list[float], me: int = 0) -> PlanView:
     members = tuple(
         Member(f"n{i}", f"n{i}", "a", 1, weight=weight, role="cache" if weight else "client")
         for i, weight in enumerate(weights)
     )
     plan = Plan(1, "s/r", "Dedicated", "Distributed", "d", members, line_bytes_per_second=budget)
-    return PlanView(plan, "n0")
+    return PlanView(plan, f"n{me}")
 
 
-@pytest.mark.parametrize(
-    ("weights", "share"), [([1.0, 1.0], 500.0), ([1.0, 3.0], 250.0), ([1.0, 1.0, 0.0], 500.0)]
-)
+@pytest.mark.parametrize(("weights", "share"), [([1.0, 1.0], 500.0), ([1.0, 3.0], 250.0)])
 def test_a_domain_s_budget_is_shared_by_weight_among_owners(weights, share):
     assert share_of(view(1000, weights)) == share
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=2, max_size=8))
+def test_all_shares_together_are_the_budget(weights):
+    shares = [share_of(view(1000, weights, me)) for me in range(len(weights))]
+
+    assert sum(shares) == pytest.approx(1000)
+    assert min(shares) > 0
 
 
 def test_no_budget_is_no_limit():

@@ -24,7 +24,9 @@ STANDBY, ORIGIN = Step("standby", "s", ""), Step("origin", "", "")
 
 def flight_of_one_chunk() -> Flight:
     content = SimpleNamespace(layout=ObjectLayout("0" * 32, SIZE, SIZE), unit_name=lambda _: "u.0")
-    return Flight(content, 0, [0], priority=0, rested=lambda stop: DATA[:stop])
+    return Flight(
+        content, 0, [0], name="u.0", whole=True, priority=0, rested=lambda stop: DATA[:stop]
+    )
 
 
 class Sources:
@@ -38,6 +40,7 @@ class Sources:
 
     async def ask(self, step, landing):
         self.asked.append(step.via)
+        landing.begin()
         if step.via in self.go:
             await self.go[step.via].wait()
         answer = self.answers[step.via]

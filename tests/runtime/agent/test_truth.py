@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import http.client
 import random
+import time
 from dataclasses import replace
 
 import fsspec
 import pytest
 
 from runtime.contract.units import MIB
+from runtime.errors import StaleVersion
 from tests.support.lab import Lab
+from tests.support.lab_origin import LabOrigin
 
 PATH = "train/shard.bin"
 
@@ -107,9 +113,11 @@ def test_an_object_that_changed_is_stale_and_never_a_mixture(lab, origin, pair, 
 
     assert first == data[:MIB]
     handle.seek(8 * MIB)
-    with pytest.raises(OSError, match=r"(?i)changed|stale|version") as failure:
+    with pytest.raises(StaleVersion, match=r"shard\.bin") as failure:
         handle.read(MIB)
-    assert failure.value.errno is not None
+    assert isinstance(failure.value, OSError)
+    assert failure.value.errno == errno.ESTALE
+    assert fs.cat_file(f"team/images/{PATH}", 0, MIB) == data[:MIB]
 
 
 def test_a_pinned_dataset_takes_a_new_snapshot_when_asked_and_old_handles_keep_their_version(
@@ -120,29 +128,43 @@ def test_a_pinned_dataset_takes_a_new_snapshot_when_asked_and_old_handles_keep_t
     old = fs.open(f"team/images/{PATH}")
     assert old.read() == data
     old.seek(0)
-    before = fs.ukey(f"team/images/{PATH}")
+    before = {lab.report(each).datasets[0].snapshot for each in pair}
+    version = fs.ukey(f"team/images/{PATH}")
+    lab.until(lambda: lab.settled(node))
+    old_files = shards(lab, node, len(data))
+    assert len(before) == len(old_files) == 1
     changed = change(origin, data)
 
     dataset = replace(lab.dataset(origin.source), snapshot_request="again")
-    plan = lab.plan("cloud", datasets=(dataset,))
-    for each in pair:
-        lab.until(lambda n=each: lab.report(n).plan_generation == plan.generation)
-    first = {lab.report(each).datasets[0].snapshot for each in pair}
-    lab.until(lambda: fs.ukey(f"team/images/{PATH}") != before, what="the new snapshot")
+    lab.plan("cloud", datasets=(dataset,))
+    lab.until(lambda: fs.ukey(f"team/images/{PATH}") != version, what="the new snapshot")
+    lab.until(
+        lambda: len(followed(lab, pair)) == 1 and not followed(lab, pair) & before,
+        what="one new snapshot on both nodes",
+    )
 
     assert fs.cat_file(f"team/images/{PATH}") == changed
     assert old.read() == data
+    assert old_files < shards(lab, node, len(data))
+
     old.close()
     del old
-    lab.until(
-        lambda: (
-            (
-                len({lab.report(each).datasets[0].snapshot for each in pair}) == 1
-                and {lab.report(each).datasets[0].snapshot for each in pair} != first
-            )
-            or len(first) == 1
+    for each in pair:
+        lab.until(
+            lambda n=each: not shards(lab, n, len(data)) & old_files, what="the old version going"
         )
-    )
+    assert shards(lab, node, len(data))
+
+
+def followed(lab: Lab, nodes) -> set[str]:
+    """Return the snapshots that nodes follow."""
+    return {lab.report(node).datasets[0].snapshot for node in nodes}
+
+
+def shards(lab: Lab, node, size: int) -> set[str]:
+    """Return the names of the files that a node's tier has for objects of this size."""
+    files = (lab.folder / "tiers" / node.name).rglob("*.data")
+    return {file.name for file in files if file.stat().st_size == size}
 
 
 def test_an_interval_dataset_finds_changes_by_itself_and_drops_old_versions(lab, origin, data):
@@ -166,32 +188,82 @@ def test_an_interval_dataset_finds_changes_by_itself_and_drops_old_versions(lab,
 
 
 @pytest.mark.parametrize(
-    "mode",
+    ("mode", "options"),
     [
-        "announced-short",
-        "chunked-short",
-        "chunked-long",
-        "shifted",
-        "total",
-        "no-range",
-        "etag",
-        "cut",
-        "whole",
-        "encoded",
+        ("announced-short", {}),
+        ("chunked-short", {}),
+        ("chunked-long", {}),
+        ("shifted", {}),
+        ("total", {}),
+        ("no-range", {}),
+        ("etag", {}),
+        ("cut", {}),
+        ("whole", {}),
+        ("encoded", {}),
+        ("status", {"status": 503}),
+        ("refuse", {}),
     ],
 )
-def test_a_lying_origin_s_answer_never_reaches_a_reader_or_the_store(lab, origin, data, mode):
+def test_a_lying_origin_s_answer_never_reaches_a_reader_or_the_store(
+    lab, origin, data, mode, options
+):
     node = lab.add("n0", domain=None)
     lab.plan(None, datasets=(lab.dataset(origin.source),))
     lab.start()
     lab.until_ready()
-    origin.fault(mode)
+    origin.fault(mode, **options)
 
     answer = lab.attempt(node, PATH, timeout=60)
     assert answer is None or answer == data
 
     origin.heal()
     lab.until(lambda: lab.attempt(node, PATH, timeout=60) == data, timeout=40)
+
+
+def test_an_origin_that_fails_midway_gives_an_error_or_right_bytes(lab, origin, data):
+    node = lab.add("n0", domain=None)
+    lab.plan(None, datasets=(lab.dataset(origin.source),))
+    lab.start()
+    lab.until_ready()
+    origin.reset()
+    origin.fault("cut")
+    reading = lab.start_read(node, PATH)
+    lab.until(lambda: origin.requests("shard.bin") >= 1, what="the first, cut answers")
+    origin.fault("status", status=503)
+
+    with contextlib.suppress(http.client.HTTPException, ConnectionError):
+        status, body = reading()
+        assert status in (200, 502, 504)
+        assert status != 200 or body == data
+    assert lab.count("origin_failures", node) > 0
+
+    origin.heal()
+    lab.until(lambda: lab.attempt(node, PATH, timeout=60) == data, timeout=40)
+
+
+def test_an_origin_that_drips_or_says_nothing_is_given_up_and_asked_again(lab, origin, data):
+    """Two nodes at two origins, at the same time, as each takes its patience."""
+    other = LabOrigin(origin.folder)
+    try:
+        dripping, silent = (lab.add(name, domain=None) for name in ("dripping", "silent"))
+        plan = lab.plan(None, datasets=(lab.dataset(origin.source),))
+        lab.give(silent, replace(plan, datasets=(lab.dataset(other.source),)))
+        lab.start()
+        lab.until_ready()
+        origin.fault("drip", times=3, seconds=0.01)
+        other.fault("stall", times=3, seconds=13)
+        started = time.monotonic()
+        reading = lab.start_read(silent, PATH)
+
+        answer = lab.attempt(dripping, PATH, timeout=60)
+        assert answer is None or answer == data
+        status, body = reading()
+        assert (status, body == data) == (200, True)
+        assert time.monotonic() - started < 30
+        assert other.requests("shard.bin") == 6
+        assert lab.attempt(dripping, PATH, timeout=60) == data
+    finally:
+        other.stop()
 
 
 def test_a_token_is_asked_for_and_a_forged_one_refused(lab, origin, data):

@@ -4,6 +4,7 @@ import pytest
 
 from runtime.client.filesystem import CacheFileSystem
 from tests.support.client_fixtures import AgentProcess, write_samples
+from tests.support.lab_client import RealAgent
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +15,18 @@ def shared(tmp_path_factory):
     agent.start()
     yield agent
     agent.stop()
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A real agent with the sample Dataset that the tests of a module only read from."""
+    agent = RealAgent(tmp_path_factory.mktemp("real"))
+    try:
+        agent.start()
+        yield agent
+        assert "Traceback" not in agent.node.log(), agent.node.log()
+    finally:
+        agent.stop()
 
 
 @pytest.fixture

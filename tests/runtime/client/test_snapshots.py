@@ -155,3 +155,45 @@ def test_chunks_read_before_and_after_a_change_never_mix(agent, fs):
             first = file.read(CHUNK)
             publish(agent, LARGE, version)
             assert set(first + file.read()) == {first[0]}
+
+
+@pytest.fixture(name="remade")
+def _remade(agent, fs):
+    """The Dataset was removed and made anew, and the client has not been told."""
+    fs.ls(DATASET)
+    for path in (SMALL, LARGE):
+        (agent.origin / path).write_bytes(path.encode() * 10_000)
+    agent.tell(remake=True, publish=True)
+    return agent
+
+
+@pytest.mark.parametrize("path", [SMALL, LARGE])
+def test_a_read_finds_the_snapshot_of_a_dataset_that_was_made_anew(remade, fs, path):
+    assert fs.cat_file(f"{DATASET}/{path}") == path.encode() * 10_000
+
+
+@pytest.mark.parametrize("path", [SMALL, LARGE])
+def test_an_open_finds_the_snapshot_of_a_dataset_that_was_made_anew(remade, fs, path):
+    if path == LARGE:
+        with fs.open(f"{DATASET}/{path}") as file, pytest.raises(NotCached, match="no such"):
+            file.read(1)
+    with fs.open(f"{DATASET}/{path}") as file:
+        assert file.read() == path.encode() * 10_000
+
+
+def test_many_reads_find_the_snapshot_of_a_dataset_that_was_made_anew(remade, fs):
+    names = [f"{DATASET}/{path}" for path in remade.files]
+    found = fs.cat(names)
+    for path, data in remade.files.items():
+        expected = path.encode() * 10_000 if path in (SMALL, LARGE) else data
+        assert found[f"{DATASET}/{path}"] == expected
+
+
+def test_bytes_that_cannot_be_had_cost_one_look_at_the_catalog_a_second(agent, fs):
+    fs.ls(DATASET)
+    wrong = [503, "NotCached", "not now"]
+    agent.tell(set={"fail": {"/v1/open/blob": wrong, "/v1/want": wrong}}, reset=True)
+    for _ in range(5):
+        with pytest.raises(NotCached, match="not now"):
+            fs.cat_file(f"{DATASET}/{SMALL}")
+    assert agent.counts()["/v1/open/catalog"] <= 2

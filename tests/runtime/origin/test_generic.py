@@ -1,22 +1,42 @@
 """Reading from file systems that cannot be asked for a version: checked before and after."""
 
+import asyncio
 import contextlib
 import os
 import random
+import time
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from runtime.contract.plan import MountPlan
-from runtime.errors import ConfigError, NoSuchPath, OriginRefused, StaleVersion
+from runtime.errors import ConfigError, NoSuchPath, OriginRefused, OriginUnavailable, StaleVersion
 from runtime.origin.base import BLOCK, Timeouts, open_origin
 
 DATA = random.Random(3).randbytes(3 * BLOCK + 17)
 QUICK = Timeouts(backoff_seconds=0.01)
 
 
-def opened(url, **mount):
-    return open_origin(MountPlan("train", url, **mount), "Basic", {}, timeouts=QUICK)
+def opened(url, *, timeouts=QUICK, **mount):
+    return open_origin(MountPlan("train", url, **mount), "Basic", {}, timeouts=timeouts)
+
+
+class SlowFileSystem(MemoryFileSystem):
+    """The files of ``memory://``, each block of them after a while."""
+
+    seconds = 0.2
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("slow:/"))
+
+    def cat_file(self, *arguments, **options):
+        time.sleep(self.seconds)
+        return super().cat_file(*arguments, **options)
+
+
+fsspec.register_implementation("slow", SlowFileSystem)
 
 
 async def read(origin, found, start=0, stop=None):
@@ -120,6 +140,43 @@ async def test_fifos_and_folders_are_no_objects(folder):
     os.mkfifo(folder / "pipe")
     (folder / "empty").mkdir()
     assert [item.path for item in await opened(f"file://{folder}").list()] == ["b.txt", "d/a.bin"]
+
+
+async def test_the_wait_for_others_is_not_the_origins_fault(memory):
+    origin = opened("slow://bucket", timeouts=Timeouts(stall_seconds=0.5, connections=2))
+    item = (await origin.list())[0]
+    results = await asyncio.gather(*(read(origin, item) for _ in range(8)))
+    assert results == [b"bee"] * 8
+    await origin.close()
+
+
+async def test_a_file_system_that_hangs_is_given_up(memory):
+    origin = opened("slow://bucket", timeouts=Timeouts(stall_seconds=0.05))
+    item = (await origin.list())[0]
+    with pytest.raises(OriginUnavailable, match="in time"):
+        await read(origin, item)
+    await origin.close()
+
+
+async def test_a_closed_origin_refuses(folder, memory):
+    origin = opened(f"file://{folder}")
+    item = (await origin.list())[0]
+    await origin.close()
+    with pytest.raises(OriginUnavailable, match="this origin was closed"):
+        await origin.list()
+    with pytest.raises(OriginUnavailable, match="this origin was closed"):
+        await read(origin, item)
+
+
+async def test_a_closed_origin_ends_what_is_under_way(memory):
+    origin = opened("slow://bucket", timeouts=Timeouts(connections=1))
+    item = (await origin.list())[0]
+    tasks = [asyncio.create_task(read(origin, item)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    await origin.close()
+    for task in tasks:
+        with pytest.raises(OriginUnavailable, match="this origin was closed"):
+            await task
 
 
 def test_an_unknown_scheme_is_refused_without_showing_the_secret():

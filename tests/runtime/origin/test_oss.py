@@ -1,5 +1,6 @@
 """The OSS driver against a small server that speaks as much of OSS as listing and reading need."""
 
+import asyncio
 import contextlib
 import hashlib
 import logging
@@ -26,13 +27,18 @@ SECRET = {"key": "me", "secret": "hush", "token": "temporary"}
 
 
 class Bucket:
-    """Objects by key, at ``/bucket/``; ``status`` answers everything, ``shift`` lies of ranges."""
+    """Objects by key, at ``/bucket/``; ``status`` answers everything, ``shift`` lies of ranges.
+
+    ``stall`` lets every answer wait for ever: before its "head" or its "body".
+    """
 
     def __init__(self):
         self.objects = {}
         self.status = None
         self.failures = 0
         self.shift = 0
+        self.stall = ""
+        self.stalled = asyncio.Semaphore(0)
         self.heads = []
         self.page = 1000
 
@@ -45,6 +51,12 @@ class Bucket:
         if self.failures:
             self.failures -= 1
             return self.error(503, "ServiceUnavailable")
+        if self.stall == "body":
+            begun = web.StreamResponse(status=403)
+            await begun.prepare(request)
+        if self.stall:
+            self.stalled.release()
+            await asyncio.Event().wait()
         if self.status:
             return self.error(*self.status)
         key = request.match_info["key"]
@@ -89,7 +101,7 @@ async def bucket():
     bucket = Bucket()
     app = web.Application()
     app.router.add_get("/bucket/{key:.*}", bucket.answer)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     bucket.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -98,10 +110,10 @@ async def bucket():
 
 
 @contextlib.asynccontextmanager
-async def opened(bucket, *, secret=SECRET, **mount):
+async def opened(bucket, *, secret=SECRET, timeouts=QUICK, **mount):
     mount = {"endpoints": Endpoints(cloud=bucket.endpoint), **mount}
     plan = MountPlan("train", "oss://bucket/imagenet/train/", **mount)
-    origin = open_origin(plan, "Cloud", secret, timeouts=QUICK, source_address="127.0.0.1")
+    origin = open_origin(plan, "Cloud", secret, timeouts=timeouts, source_address="127.0.0.1")
     try:
         yield origin
     finally:
@@ -218,6 +230,57 @@ async def test_nobody_listening_is_unavailable(bucket):
     async with opened(bucket, endpoints=Endpoints(cloud="127.0.0.1:1")) as origin:
         with pytest.raises(OriginUnavailable):
             await origin.list()
+
+
+@pytest.mark.parametrize("stall", ["head", "body"])
+async def test_an_origin_that_stalls_is_given_up(bucket, stall):
+    bucket.put("imagenet/train/a.bin", DATA)
+    async with opened(bucket, timeouts=Timeouts(stall_seconds=0.3)) as origin:
+        [item] = await origin.list()
+        bucket.stall = stall
+        async with asyncio.timeout(5):
+            with pytest.raises(OriginUnavailable, match="in time"):
+                await origin.list()
+            with pytest.raises(OriginUnavailable, match="in time"):
+                await read(origin, item)
+
+
+async def test_slow_readers_and_the_wait_for_a_connection_are_not_the_origins_fault(bucket):
+    data = random.Random(5).randbytes(1 << 20)
+    bucket.put("imagenet/train/a.bin", data)
+    timeouts = Timeouts(stall_seconds=0.2, connections=2, tries=1)
+    async with opened(bucket, timeouts=timeouts) as origin:
+        [item] = await origin.list()
+
+        async def slowly():
+            got = []
+            blocks = origin.read(
+                "a.bin", size=item.size, version=item.version, start=0, stop=item.size
+            )
+            async with contextlib.aclosing(blocks) as answer:
+                async for block in answer:
+                    await asyncio.sleep(0 if got else 0.3)
+                    got.append(block)
+            return b"".join(got)
+
+        assert await asyncio.gather(*(slowly() for _ in range(6))) == [data] * 6
+
+
+@pytest.mark.parametrize("stall", ["head", "body"])
+async def test_a_closed_origin_ends_what_is_under_way_and_asks_nothing_more(bucket, stall):
+    bucket.put("imagenet/train/a.bin", DATA)
+    async with opened(bucket, timeouts=Timeouts(backoff_seconds=0.01)) as origin:
+        [item] = await origin.list()
+        bucket.stall = stall
+        tasks = [asyncio.create_task(work) for work in (origin.list(), read(origin, item))]
+        async with asyncio.timeout(5):
+            await bucket.stalled.acquire()
+            await bucket.stalled.acquire()
+    async with asyncio.timeout(5):
+        for work in (*tasks, origin.list(), read(origin, item)):
+            with pytest.raises(OriginUnavailable, match="this origin was closed"):
+                await work
+    assert len(bucket.heads) == 3
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_spares_stay_below_the_high_watermark(open_store, root):
 
 def test_a_spare_that_is_owned_by_now_stays(open_store, root):
     owned = set()
-    store = open_store(tier(root, room_for(2)), owned=lambda key, unit: (key, unit) in owned)
+    store = open_store(tier(root, room_for(2)), owned=lambda _, key, unit: (key, unit) in owned)
     first, second = one(store, 0), one(store, 1)
     fill(store, first, spare=True)
     fill(store, second, spare=True)
@@ -125,7 +125,7 @@ def test_a_spare_asked_for_as_owned_becomes_owned(open_store, root):
 def test_owned_units_of_an_older_plan_make_room_as_spares(open_store, root):
     owned = {0, 1, 2}
     numbers = {an_object(number).key: number for number in range(4)}
-    store = open_store(tier(root, room_for(3)), owned=lambda key, _: numbers[key] in owned)
+    store = open_store(tier(root, room_for(3)), owned=lambda _, key, __: numbers[key] in owned)
     blobs = [one(store, number) for number in range(3)]
     assert all(fill(store, blob) for blob in blobs)
     owned ^= {1, 3}
