@@ -89,11 +89,6 @@ class Loaded:
         return self.objects
 
 
-def load_text(text: str, *, file: str) -> Loaded:
-    """Read one file's text; ``file`` is how messages call it."""
-    return _collect(documents(text, file))
-
-
 def load_files(paths: Iterable[Path]) -> Loaded:
     """Read files; the path ``-`` is standard input.
 

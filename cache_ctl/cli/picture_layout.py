@@ -48,16 +48,6 @@ class Box:
         return self.x + self.width / 2, self.y + (self.height - TITLE) / 2
 
     @property
-    def top(self) -> Point:
-        """The middle of the upper edge."""
-        return self.x + self.width / 2, self.y + self.height
-
-    @property
-    def bottom(self) -> Point:
-        """The middle of the lower edge."""
-        return self.x + self.width / 2, self.y
-
-    @property
     def angles(self) -> list[float]:
         """The directions of the nodes from the centre, the first one up."""
         count = len(self.domain.members)

@@ -1,4 +1,4 @@
-"""The lines of the picture: from each domain to the origin, or to the cloud's domain.
+"""The lines of the picture: from each domain to the origin.
 
 A line of a domain in a further row goes through the gaps between the boxes of nearer rows, never
 behind one: it would seem to come from there.
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from cache_ctl.cli.picture_layout import GAP
 from cache_ctl.cli.picture_local import GREY, LINE
 from cache_ctl.cli.topology import Scene, link_label
-from cache_ctl.domain.routes import ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from cache_ctl.cli.picture_layout import Box, Page, Point
-    from cache_ctl.domain.routes import Link
 
 _LANES = 5
 _LANE = 0.07
@@ -27,35 +25,19 @@ _LANE = 0.07
 
 
 def draw_links(axes: Axes, scene: Scene, page: Page) -> None:
-    """Draw every line with its label; one that no route uses is thin and dashed."""
-    used = {
-        frozenset(pair)
-        for route in scene.routes
-        for pair in zip(route.path, route.path[1:], strict=False)
-    }
+    """Draw every domain's line with its label."""
     boxes = page.boxes
-    ordered = sorted(scene.links, key=lambda link: (link.b != ORIGIN, boxes[link.a].x, link.a))
+    ordered = sorted(scene.links, key=lambda link: (boxes[link.domain].x, link.domain))
     for index, link in enumerate(ordered):
-        points = _points(link, page, boxes, index)
-        direct = link.b == ORIGIN
+        box = boxes[link.domain]
+        lane = (index % _LANES - _LANES // 2) * _LANE
+        points = [*_way_out(box, page, box.x + box.width / 2, lane), page.origin]
         if len(points) > 2:
             label = points[1]
         else:
             # Labels of lines that run side by side stand at different heights.
-            label = _between(points[0], points[1], 0.42 if direct and index % 2 == 0 else 0.58)
-        _draw_link(axes, link, points, label, used=frozenset((link.a, link.b)) in used)
-
-
-def _points(link: Link, page: Page, boxes: dict[str, Box], index: int) -> list[Point]:
-    box = boxes[link.a]
-    lane = (index % _LANES - _LANES // 2) * _LANE
-    if link.b == ORIGIN:
-        return [*_way_out(box, page, box.x + box.width / 2, lane), page.origin]
-    # A line to the cloud passes the origin on the domain's own side.
-    side = 1.0 if box.x + box.width / 2 >= page.origin[0] else -1.0
-    cloud = boxes[link.b]
-    end = (cloud.x + cloud.width / 2 + side * cloud.width / 3, cloud.y)
-    return [*_way_out(box, page, box.x + box.width / 2 + side * box.width / 4, lane), end]
+            label = _between(points[0], points[1], 0.58 if index % 2 else 0.42)
+        _draw_link(axes, points, link_label(link), label)
 
 
 def _way_out(box: Box, page: Page, x: float, lane: float) -> list[Point]:
@@ -87,26 +69,23 @@ def _between(start: Point, stop: Point, share: float) -> Point:
     return start[0] + (stop[0] - start[0]) * share, start[1] + (stop[1] - start[1]) * share
 
 
-def _draw_link(
-    axes: Axes, link: Link, points: Sequence[Point], label: Point, *, used: bool
-) -> None:
+def _draw_link(axes: Axes, points: Sequence[Point], text: str, place: Point) -> None:
     axes.plot(
         [x for x, _ in points],
         [y for _, y in points],
-        color=GREY if used else LINE,
-        linewidth=2.2 if used else 1.1,
-        linestyle="-" if used else (0, (5, 4)),
+        color=GREY,
+        linewidth=2.2,
         solid_capstyle="round",
         solid_joinstyle="round",
         zorder=1,
     )
     axes.text(
-        *label,
-        link_label(link),
+        *place,
+        text,
         ha="center",
         va="center",
         fontsize=8,
-        color="#222222" if used else GREY,
+        color="#222222",
         zorder=8,
         bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": LINE, "lw": 0.6},
     )

@@ -87,7 +87,7 @@ def _scene(files: Sequence[str], runtime: str | None) -> Scene:
             f"the link from {rule.source} to {rule.target} is not used, "
             "as there is no distributed domain of that name"
         )
-    links = routes.links_between(topology.domains, rules, options.dedicated_peering)
+    links = routes.links_of(topology.domains, rules)
     return Scene(topology, links, routes.routes(links))
 
 
@@ -213,13 +213,9 @@ def dot(scene: Scene) -> str:
 
 
 def _dot_link(link: routes.Link, heads: dict[str, tuple[str, str]]) -> str:
-    node, cluster = heads[link.a]
+    node, cluster = heads[link.domain]
     attributes = [f"label={_quoted(link_label(link))}", "penwidth=2", f"ltail={cluster}"]
-    target = link.b
-    if target in heads:
-        target, other = heads[target]
-        attributes.append(f"lhead={other}")
-    return f"  {_quoted(node)} -- {_quoted(target)} [{', '.join(attributes)}];"
+    return f"  {_quoted(node)} -- {_quoted(routes.ORIGIN)} [{', '.join(attributes)}];"
 
 
 def _quoted(text: str) -> str:

@@ -99,7 +99,8 @@ class NodeFigures:
 class PoolFigures:
     """A domain, or the nodes that are LocalOnly for the same reason (then ``name`` is None).
 
-    ``line_bytes_saved`` are the bytes that readers got and the line did not carry.
+    ``line_bytes_saved`` has the meaning that it has in a Dataset's status: the bytes that nodes of
+    a dedicated pool had from each other instead of over their line.
     ``samples_per_second`` is the sum over the pool's nodes, for every epoch.
     """
 
@@ -158,8 +159,7 @@ def pools_of(nodes: Iterable[NodeFigures]) -> tuple[PoolFigures, ...]:
 
 def _sum(members: Sequence[NodeFigures]) -> PoolFigures:
     first = members[0].placing
-    origin = sum(node.fetched.origin for node in members)
-    read = sum(node.read_bytes for node in members)
+    peer = sum(node.fetched.peer for node in members)
     return PoolFigures(
         name=first.domain if first.mode == "Distributed" else None,
         network_class=first.network_class,
@@ -167,10 +167,10 @@ def _sum(members: Sequence[NodeFigures]) -> PoolFigures:
         reason=first.reason,
         nodes=tuple(node.placing.node for node in members),
         local_bytes=sum(node.local_bytes for node in members),
-        peer_bytes=sum(node.fetched.peer for node in members),
-        origin_bytes=origin,
-        read_bytes=read,
-        line_bytes_saved=max(0, read - origin),
+        peer_bytes=peer,
+        origin_bytes=sum(node.fetched.origin for node in members),
+        read_bytes=sum(node.read_bytes for node in members),
+        line_bytes_saved=peer if first.network_class == "Dedicated" else 0,
         samples_per_second=_rates(members),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Self
 
@@ -39,14 +38,7 @@ async def process(
     stream = asyncio.subprocess.PIPE if talks else asyncio.subprocess.DEVNULL
     with log.open("wb") as stderr:
         child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-S",
-            "-E",
-            str(tether.__file__),
-            str(os.getpid()),
-            sys.executable,
-            "-m",
-            *command,
+            *tether.command((sys.executable, "-m", *command)),
             stdin=stream,
             stdout=stream,
             stderr=stderr,

@@ -36,6 +36,7 @@ class Job:
     """What one reader reads: ``source`` is ``ns/dataset/mount``, read through one agent."""
 
     socket: str
+    token_file: str
     source: str
     digests: str
     epochs: int
@@ -97,7 +98,7 @@ def unexpected_names(filesystem: Any, source: str, samples: Sequence[Sample]) ->
 def run(job: Job) -> int:
     """Read all epochs; return 1 if the listing is not the one that was generated."""
     samples = list(load(Path(job.digests)))
-    filesystem = fsspec.filesystem("cachectl", socket=job.socket)
+    filesystem = fsspec.filesystem("cachectl", socket=job.socket, token_file=job.token_file)
     _tell('{"ready": true}')
     if not sys.stdin.readline():
         return 0

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 EPOCHS = 3
 NAMESPACE = "training"
 PREWARM = "images"
-SOURCE = "training/images/train"
+DATASET = "training/images"
+SOURCE = f"{DATASET}/train"
 START_SECONDS = 60.0
 PREWARM_SECONDS = 90.0
 READING_SECONDS = 180.0
@@ -121,7 +122,7 @@ async def _act(demo: _Demo, files: DemoFiles, folder: Path, began: float) -> Out
     say(f"{len(nodes)} agents have started after {started - began:.1f} s.")
     async with contextlib.AsyncExitStack() as stack:
         for seed, node in enumerate(nodes):
-            job = Job(str(world.socket(node)), SOURCE, str(folder / _DIGESTS), EPOCHS, seed)
+            job = _job(world, node, digests=folder / _DIGESTS, seed=seed)
             reader = Reader.running(node, job, folder=folder / "readers")
             demo.readers.append(await stack.enter_async_context(reader))
         async with _live(demo, "Prewarm", _prewarm_progress(demo)):
@@ -145,6 +146,17 @@ async def _act(demo: _Demo, files: DemoFiles, folder: Path, began: float) -> Out
     )
 
 
+def _job(world: LocalWorld, node: str, *, digests: Path, seed: int) -> Job:
+    return Job(
+        socket=str(world.socket(node)),
+        token_file=str(world.token_file(DATASET)),
+        source=SOURCE,
+        digests=str(digests),
+        epochs=EPOCHS,
+        seed=seed,
+    )
+
+
 def _keep_reports(world: LocalWorld, folder: Path) -> None:
     """Keep what every agent said at the end, for whoever wants to know more."""
     folder.mkdir()
@@ -158,7 +170,9 @@ async def _apply(world: LocalWorld, files: DemoFiles) -> list[str]:
     nodes = [name_of(body) for body in objects if kind_of(body) == NODE]
     await world.apply(objects)
     await world.until(
-        lambda world: all(node in world.reports for node in nodes),
+        lambda world: (
+            all(node in world.reports for node in nodes) and world.token_file(DATASET).exists()
+        ),
         seconds=START_SECONDS,
         what=f"an agent on each of {len(nodes)} nodes",
     )

@@ -1,7 +1,7 @@
 """From a node's class to its domain: what later evidence takes away, and the one thing it adds.
 
 Contradictions count as the more restrictive reading. A domain that the operator names is taken as
-it is, but for addresses: pools that share addresses with others never reach the cloud's nodes.
+it is. A pool whose addresses conflict with others' keeps its domain, as its nodes reach each other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ ISLAND_PREFIX = "island:"
 class Classification:
     """Where a node stands. ``domain`` is None for a node that may not peer with any other.
 
-    ``cloud_link`` tells whether data may pass between this node's domain and the cloud's nodes;
     ``gateway`` splits a domain whose name the operator did not give.
     """
 
@@ -39,7 +38,6 @@ class Classification:
     reason: str
     message: str
     evidence: tuple[str, ...] = ()
-    cloud_link: bool = False
     gateway: str = ""
 
     @property
@@ -55,7 +53,6 @@ class Classification:
             reason=reason,
             message=message,
             evidence=self.evidence + evidence,
-            cloud_link=False,
             gateway="",
         )
 
@@ -131,11 +128,10 @@ def _domain(alone: Classification, node: NodeFacts, evidence: Evidence) -> Class
     conflict = (
         pool is not None and word(pool.annotations.get(marks.ACK_ADDRESS_CONFLICT, "")) == "true"
     )
-    linked = alone.network_class == "Cloud" or not conflict
     named = domain_override(node, evidence)
     if named is not None:
         name, shown = named
-        return replace(alone, domain=name, evidence=(*alone.evidence, shown), cloud_link=linked)
+        return replace(alone, domain=name, evidence=(*alone.evidence, shown))
     if pool is not None and word(pool.annotations.get(marks.ACK_CONNECTED, "")) == "false":
         return alone.without_peers(
             reasons.POOL_NOT_CONNECTED,
@@ -165,7 +161,6 @@ def _domain(alone: Classification, node: NodeFacts, evidence: Evidence) -> Class
         alone,
         domain=domain,
         evidence=alone.evidence + extra,
-        cloud_link=linked,
         gateway=gateways[0] if gateways else "",
     )
 

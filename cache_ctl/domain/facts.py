@@ -147,7 +147,6 @@ class TopologyOptions:
     """A CacheRuntime's topology section. ``degree`` None chooses by the size of the domain."""
 
     degree: int | None = None
-    dedicated_peering: Literal["None", "Cloud"] = "None"
     allow_connected_islands: bool = False
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cache_ctl.domain import marks, reasons
@@ -88,14 +88,14 @@ def _settle_node(held: Held | None, seen: Classification, now: float) -> Held:
     return Held(common, seen, since)
 
 
-def _permissions(item: Classification) -> tuple[str, str | None, bool]:
-    return item.network_class, item.domain, item.cloud_link
+def _permissions(item: Classification) -> tuple[str, str | None]:
+    return item.network_class, item.domain
 
 
 def _common(current: Classification, seen: Classification) -> Classification:
     """Return what both allow: a domain is the same one only for nodes of the same class."""
-    if _permissions(current)[:2] == _permissions(seen)[:2]:
-        return replace(seen, cloud_link=current.cloud_link and seen.cloud_link)
+    if _permissions(current) == _permissions(seen):
+        return seen
     stricter = max(current, seen, key=lambda item: RANK[item.network_class])
     goal = f"{seen.network_class} in {seen.domain}" if seen.domain else seen.network_class
     return stricter.without_peers(

@@ -161,16 +161,17 @@ def topology_options(raw: Object) -> TopologyOptions:
             f"{where}: spec.topology.degree is {degree!r}; it must be a whole number"
         )
     peering: Any = section.get("dedicatedPeering") or "None"
-    if peering not in ("None", "Cloud"):
+    if peering != "None":
         raise InvalidInput(
-            f"{where}: spec.topology.dedicatedPeering is {peering!r}; it must be None or Cloud"
+            f"{where}: spec.topology.dedicatedPeering is {peering!r}, which is not offered yet; "
+            "use None"
         )
     islands = section.get("allowConnectedIslands", False)
     if not isinstance(islands, bool):
         raise InvalidInput(
             f"{where}: spec.topology.allowConnectedIslands is {islands!r}; it must be true or false"
         )
-    return TopologyOptions(degree, peering, islands)
+    return TopologyOptions(degree, islands)
 
 
 def _rule(raw: Any, where: str) -> Rule:

@@ -95,9 +95,11 @@ def read_path(plan: Plan, unit: str, node: str, *, origin: str = "") -> tuple[Re
     if me is None:
         raise UnknownName(f"the node {node} is no member of the domain {plan.domain}")
     ranking = _ownership(plan).of(unit)
-    neighbours = plan.neighbours()[me]
+    holders = set(plan.neighbours()[me])
+    if ranking[:1] == (me,):
+        holders -= {*ranking[1:2]}  # an owner looks there whether that one announced it or not
     found = [local]
-    for step in route.steps(plan, me, ranking, holders=neighbours):
+    for step in route.steps(plan, me, ranking, holders=holders):
         why = step.reason
         announced = " that announced it"
         if why.endswith(announced):

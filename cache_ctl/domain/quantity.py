@@ -74,14 +74,6 @@ def _whole(value: Fraction, text: object, field: str, hint: str) -> int:
     return int(value)
 
 
-def format_bytes(amount: int) -> str:
-    """Return the shortest exact quantity: ``4194304`` is ``4Mi``. The inverse of parse_bytes."""
-    for unit in ("Pi", "P", "Ti", "T", "Gi", "G", "Mi", "M", "Ki", "k"):
-        if amount and amount % _BYTE_UNITS[unit] == 0:
-            return f"{amount // _BYTE_UNITS[unit]}{unit}"
-    return str(amount)
-
-
 def format_rate(bytes_per_second: int) -> str:
     """Return the shortest exact rate: ``2500000`` is ``20Mbit``. The inverse of parse_rate."""
     bits = bytes_per_second * 8

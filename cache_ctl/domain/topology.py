@@ -60,7 +60,6 @@ class Domain:
     members: tuple[DomainMember, ...]
     degree: int
     rings: tuple[tuple[int, ...], ...]
-    cloud_link: bool
 
     @cached_property
     def graph(self) -> nx.Graph[int]:
@@ -190,8 +189,7 @@ def _domain(
         for item in items
     )
     degree = degree_for(len(members), wanted)
-    linked = all(item.cloud_link for item in items)
-    return Domain(name, network_class, members, degree, rings_of(members, degree), linked)
+    return Domain(name, network_class, members, degree, rings_of(members, degree))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +198,8 @@ class GraphFacts:
 
     members: int
     edges: int
-    connected: bool
     min_degree: int
     max_degree: int
-    cut_members: int
-    """Members whose loss would part the others."""
 
 
 def graph_facts(domain: Domain) -> GraphFacts:
@@ -214,10 +209,8 @@ def graph_facts(domain: Domain) -> GraphFacts:
     return GraphFacts(
         members=graph.number_of_nodes(),
         edges=graph.number_of_edges(),
-        connected=nx.is_connected(graph),
         min_degree=min(degrees),
         max_degree=max(degrees),
-        cut_members=sum(1 for _ in nx.articulation_points(graph)),
     )
 
 

@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import signal
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -95,12 +94,7 @@ class AgentProcess:
         self._socket.unlink(missing_ok=True)
         with self._log_file.open("ab") as output:
             return await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-S",
-                "-E",
-                str(tether.__file__),
-                str(os.getpid()),
-                *self._command,
+                *tether.command(self._command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

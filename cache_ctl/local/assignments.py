@@ -1,4 +1,4 @@
-"""What each node's agent is to be, from the objects in the cluster: its settings, keys, secrets."""
+"""What each node's agent is to be, from the objects in the cluster, and what readers show it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from cache_ctl.api.kinds import labels_of, name_of, namespace_of
 from cache_ctl.api.v1alpha1.cacheworker import CacheWorker
 from cache_ctl.manifests.labels import RUNTIME
 from cache_ctl.manifests.objects import PLAN_KEY, plan_of
+from cache_ctl.reconcile.gather import datasets_of, live_runtimes
 from cache_ctl.reconcile.parse import parse
-from runtime.contract.token import Keys
+from runtime.contract.token import Keys, reader_token
 from runtime.errors import ConfigError
 from runtime.settings import AgentSettings
 
@@ -48,6 +49,20 @@ def plan_texts(cache: ObjectCache, layout: StateDir) -> dict[Path, str]:
         )
         for body in cache.list(kinds.CONFIG_MAP)
         if RUNTIME in labels_of(body)
+    }
+
+
+def reader_tokens(cache: ObjectCache, layout: StateDir) -> dict[Path, str]:
+    """Return a token for each Dataset that a runtime serves, by the file that it belongs in.
+
+    A reader's key is the same on all nodes of a runtime, so that one token does for all of them.
+    """
+    return {
+        layout.token(dataset.ref): reader_token(
+            Keys.derive(layout.master_key(runtime.ref), domain=None), dataset.ref
+        )
+        for runtime in live_runtimes(cache)
+        for dataset in datasets_of(cache, runtime)
     }
 
 
@@ -89,7 +104,6 @@ def _agent(
             socket=str(layout.socket(spec.node)),
             secrets_dir=str(folder / "secrets"),
             tier_subfolder=spec.node,
-            trust_same_uid=True,
             log_level=log_level,
         ),
         keys=Keys.derive(layout.master_key(plan.runtime), plan.domain),

@@ -5,6 +5,7 @@
     objects.yaml                 every object but Secrets, plans and Events
     plans/<namespace>.<plan>.json   the plans in force
     keys/<namespace>.<name>      a runtime's master key
+    tokens/<namespace>_<name>    a token that reads this Dataset on every node
     nodes/<node>/                an agent's own folder, and beside what it makes there:
         settings.json keys.json agent.log agent.sock secrets/<namespace>.<secret>/<key>
         follow.json              a link to the plan that this node follows
@@ -58,6 +59,15 @@ class StateDir:
         """The file of one plan. A namespace has no dot, so no two plans share a file."""
         return self.plans / f"{namespace}.{name}.json"
 
+    @property
+    def tokens(self) -> Path:
+        """The folder of readers' tokens."""
+        return self.root / "tokens"
+
+    def token(self, dataset: str) -> Path:
+        """The file of the token for the Dataset ``namespace/name``. Neither has an underscore."""
+        return self.tokens / dataset.replace("/", "_", 1)
+
     def node(self, name: str) -> Path:
         """The folder of a node's agent."""
         return self.root / "nodes" / name
@@ -86,9 +96,10 @@ class StateDir:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            for name in ("plans", "keys", "nodes"):
+            for name in ("plans", "keys", "tokens", "nodes"):
                 (self.root / name).mkdir(exist_ok=True)
-            (self.root / "keys").chmod(0o700)
+            for name in ("keys", "tokens"):
+                (self.root / name).chmod(0o700)
             lock = (self.root / "lock").open("ab")
         except OSError as error:
             raise Unreadable(

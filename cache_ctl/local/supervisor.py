@@ -12,8 +12,8 @@ from cache_ctl.api import kinds
 from cache_ctl.kube.cluster import ClusterError
 from cache_ctl.local.agent_files import log_file, settings_file, write_agent_files
 from cache_ctl.local.agent_process import AgentProcess, Restarts
-from cache_ctl.local.assignments import AgentSpec, agents, plan_texts
-from cache_ctl.local.files import replace
+from cache_ctl.local.assignments import AgentSpec, agents, plan_texts, reader_tokens
+from cache_ctl.local.files import PRIVATE_MODE, replace
 from cache_ctl.local.reports import follow, status_of
 from cache_ctl.reconcile.report import identity
 
@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MANAGER: Final = "cachectl-agent"
-_WATCHED: Final = (kinds.CACHE_WORKER, kinds.CONFIG_MAP, kinds.SECRET)
+_WATCHED: Final = (
+    kinds.CACHE_RUNTIME,
+    kinds.CACHE_WORKER,
+    kinds.CONFIG_MAP,
+    kinds.DATASET,
+    kinds.NAMESPACE,
+    kinds.SECRET,
+)
 RETRY_SECONDS: Final = 1.0
 
 
@@ -114,12 +121,13 @@ class Supervisor:
         if kind not in _WATCHED:
             return
         if (
-            kind is kinds.CACHE_WORKER
+            kind.ours
             and before
             and after
             and before.get("spec") == after.get("spec")
+            and _leaves(before) == _leaves(after)
         ):
-            return  # one of our own reports
+            return  # a status: of agents our own reports, else the passes'
         self._wake.set()
 
     async def _run(self) -> None:
@@ -135,7 +143,7 @@ class Supervisor:
                 await self._wake.wait()
 
     async def _sync(self) -> None:
-        """Bring files and processes to what the cluster asks for: plans, agents' files, processes.
+        """Bring files and processes to what the cluster asks for, what is read before who reads.
 
         Agents that stay notice by themselves what is new in their files.
         """
@@ -151,6 +159,7 @@ class Supervisor:
             if self._plans.get(file) != text:
                 replace(file, text.encode())
         self._plans = texts
+        self._write_tokens()
         await asyncio.gather(*(self._stop(node) for node in leaving))
         for node, spec in wanted.items():
             running = self._running.get(node)
@@ -163,6 +172,15 @@ class Supervisor:
                 old.unlink()
         for node in sorted(wanted.keys() - self._running.keys()):
             self._start(node, wanted[node])
+
+    def _write_tokens(self) -> None:
+        """Bring the folder to one token for each Dataset, and nothing else."""
+        tokens = reader_tokens(self._cache, self._layout)
+        for file, token in tokens.items():
+            replace(file, token.encode(), mode=PRIVATE_MODE)
+        for old in self._layout.tokens.iterdir():
+            if old not in tokens:
+                old.unlink()
 
     def _start(self, node: str, spec: AgentSpec) -> None:
         socket = Path(spec.settings.socket)
@@ -212,6 +230,10 @@ class Supervisor:
             await self._cluster.apply_status(identity(body) | {"status": status}, manager=_MANAGER)
         except ClusterError as error:  # it has just gone, or another one took its name
             _log.info("report of %s not written: %s", body["metadata"]["name"], error)
+
+
+def _leaves(body: Resource) -> bool:
+    return "deletionTimestamp" in body["metadata"]
 
 
 def _needs_restart(old: AgentSpec, new: AgentSpec) -> bool:

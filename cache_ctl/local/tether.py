@@ -13,6 +13,14 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
+def command(words: tuple[str, ...]) -> list[str]:
+    """Return the command that runs ``words`` tied to this process.
+
+    ``-S -E`` leave out what starts slowly: this file needs nothing that is installed.
+    """
+    return [sys.executable, "-S", "-E", __file__, str(os.getpid()), *words]
+
+
 def main(parent: int, command: list[str]) -> None:
     """Tie this process to its parent and become the command."""
     if sys.platform == "linux":

@@ -8,7 +8,7 @@
             lambda w: w.is_true(CACHE_PREWARM, "warm", "default", condition="Complete"),
             seconds=30, what="the prewarm to complete",
         )
-        world.socket("node-a"), world.reports["node-a"].datasets
+        world.socket("node-a"), world.token_file("default/images")
 
 Whatever happens inside the block, no agent is left when it is over.
 """
@@ -175,6 +175,13 @@ class LocalWorld:
     def socket(self, node: str) -> Path:
         """Return the Unix socket of a node's agent, for readers on that node."""
         return self._layout.socket(node)
+
+    def token_file(self, dataset: str) -> Path:
+        """Return the file of the token that reads the Dataset ``namespace/name`` on every node.
+
+        It is there as long as a runtime serves the Dataset.
+        """
+        return self._layout.token(dataset)
 
     async def until(
         self,

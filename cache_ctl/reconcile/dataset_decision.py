@@ -61,15 +61,16 @@ def decide_dataset(
     cached = sum(domain.cached_bytes for domain in domains)
     room = sum(whole * _copies(domain) for domain in domains)
     from_origin = sum(domain.origin_bytes for domain in domains)
-    from_peers = sum(domain.peer_bytes for domain in domains)
-    moved = from_origin + from_peers
+    shared = [domain for domain in domains if domain.mode == "Distributed"]
+    hits = sum(domain.peer_bytes for domain in shared)
+    lacked = hits + sum(domain.origin_bytes for domain in shared)
     saved = sum(domain.peer_bytes for domain in domains if domain.network_class == "Dedicated")
     status = {
         "snapshot": dump(snapshot) if snapshot else None,
         "cached": dump(CachedStatus(bytes=cached, percent=percent(cached, room)))
         if snapshot
         else None,
-        "hitRatio": f"{percent(from_peers, moved)}%" if moved else None,
+        "hitRatio": f"{percent(hits, lacked)}%" if lacked else None,
         "originBytes": from_origin,
         "lineBytesSaved": saved,
         "domains": [dump(domain) for domain in domains],

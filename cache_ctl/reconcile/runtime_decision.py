@@ -126,7 +126,6 @@ def _planning_facts(
             agents=agents,
             topology=TopologyOptions(
                 degree=spec.topology.degree,
-                dedicated_peering=spec.topology.dedicated_peering,
                 allow_connected_islands=spec.topology.allow_connected_islands,
             ),
             tiers=tier_plans(spec),

@@ -104,6 +104,7 @@ class Agent:
         )
         agent.append(cls(settings, keys, plan, store))
         me = agent[0]
+        me.spawn("holdings", me.holdings.run())
         me.spawn("neighbours", me.neighbours.run())
         me.spawn("scrub", scrub(store))
         await me.follow(plan)

@@ -9,12 +9,15 @@ out for nothing would cost a second crossing of the line.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import CacheError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 2.0
@@ -56,7 +59,9 @@ class Health:
         while True:
             try:
                 await self._probe(uid)
-            except CacheError:
+            except Exception as error:  # noqa: BLE001 - whatever it was, probes must go on
+                if not isinstance(error, CacheError):
+                    log.exception("a probe of %s failed", uid)
                 self._down.add(uid)
             else:
                 self._down.discard(uid)

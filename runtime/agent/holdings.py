@@ -28,6 +28,8 @@ class Holdings:
         self._mark: object = None
         # Neighbours tell summaries apart by their version, also over a restart of this agent.
         self._summary = Summary.of((), version=secrets.randbits(48))
+        self.units = 0
+        """How many units the summary names."""
 
     def summary(self) -> Summary:
         """Return the summary that was made last, at once. A version names one content."""
@@ -50,4 +52,5 @@ class Holdings:
 
     def _made(self, version: int) -> Summary:
         names = [str(Unit(key, unit)) for key, unit in self._store.held()]
+        self.units = len(names)
         return Summary.of(names, version=version)

@@ -40,6 +40,7 @@ def report(agent: Agent, *, port: int | None, server: Counts) -> NodeReport:
         tiers=agent.store.tiers(),
         datasets=tuple(_dataset(agent, dataset) for dataset in agent.datasets.values()),
         prewarms=tuple(prewarm.report for prewarm in agent.prewarms),
+        announced_units=agent.holdings.units,
         members_down=len(agent.health.down()),
         counters=agent.counters.as_dict()
         | {f"store_{name}": count for name, count in asdict(agent.store.counters).items()}

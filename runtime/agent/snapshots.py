@@ -145,6 +145,7 @@ class Snapshots:
             if not takes or self._dataset.head is None:
                 raise
             log.info("dataset %s: %s", self._dataset.ref, error)
+        self._tell()  # also when the origin then fails
         if takes:
             if self._due():
                 await self._take()

@@ -74,7 +74,8 @@ class Connections:
 class NodeReport:
     """What one agent is, holds and did.
 
-    ``members_down`` counts the members of its domain that do not answer it now.
+    ``announced_units`` is how many units its neighbours are told of; ``members_down`` counts the
+    members of its domain that do not answer it now.
     """
 
     node: str
@@ -91,6 +92,7 @@ class NodeReport:
     tiers: tuple[TierReport, ...] = ()
     datasets: tuple[DatasetReport, ...] = ()
     prewarms: tuple[PrewarmReport, ...] = ()
+    announced_units: int = 0
     members_down: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     connections: Connections = field(default_factory=Connections)

@@ -24,9 +24,10 @@ _READ_BUFFER = 1 << 18  # several times what one receive brings; a block stays b
 class Connections:
     """Kept-alive connections, opened when first used; bodies come over as they were sent.
 
-    The client library's own limits of time run on while a reader pauses, and those of its pool
-    count the wait for a connection, so neither is used: ``request`` and ``receive`` each wait for
-    the origin at most ``timeouts.stall_seconds``, and ``held`` bounds the connections.
+    ``request`` and ``receive`` each wait for the origin at most ``timeouts.stall_seconds``, and
+    ``held`` bounds the connections. The client library's own limits would not do: its ``sock_read``
+    may start again at the end of a body, and then fails whoever uses that connection next; a limit
+    on a request counts the wait for its pool.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Connections:
             await self._session.close()
 
     def held(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
-        """Hold the right to one connection, see ``Gate.held``; wait for the origin only so."""
+        """Hold one connection's place, see ``Gate.held``; requests are made within only."""
         return self._gate.held(name)
 
     async def request(
@@ -61,16 +62,16 @@ class Connections:
             OriginUnavailable: they take too long, or this is closed.
             OriginError, Interrupted: as ``translated`` says.
         """
-        async with self._waiting(name, self._timeouts.stall_seconds):
+        async with self._waiting(name):
             return await self._opened().request(method, url, **options)
 
     async def receive(self, name: str, answer: aiohttp.ClientResponse) -> bytes:
         """Return the next bytes of an answer's body, none at its end. Raises as ``request``."""
-        async with self._waiting(name, self._timeouts.stall_seconds):
+        async with self._waiting(name):
             return await answer.content.readany()
 
     async def body(self, name: str, answer: aiohttp.ClientResponse) -> bytes:
-        """Return a whole body, of a listing or an error. Raises as ``request``."""
+        """Return all of a body that is not an object's. Raises as ``request``."""
         parts = []
         while part := await self.receive(name, answer):
             parts.append(part)
@@ -88,25 +89,9 @@ class Connections:
             yield answer
 
     @contextlib.asynccontextmanager
-    async def lent(
-        self, name: str
-    ) -> AsyncGenerator[tuple[aiohttp.ClientSession, dict[str, Any]], None]:
-        """Lend the session to a library that asks once and reads the body without a pause.
-
-        Yield with it the options that its request needs. Raises as ``request``.
-        """
-        timeout = aiohttp.ClientTimeout(
-            total=None,
-            sock_connect=self._timeouts.connect_seconds,
-            sock_read=self._timeouts.stall_seconds,
-        )
-        async with self.held(name), self._waiting(name, None):
-            yield self._opened(), {"timeout": timeout}
-
-    @contextlib.asynccontextmanager
-    async def _waiting(self, name: str, seconds: float | None) -> AsyncGenerator[None, None]:
+    async def _waiting(self, name: str) -> AsyncGenerator[None, None]:
         with translated(name):
-            async with self._gate.waiting(name, seconds):
+            async with self._gate.waiting(name, self._timeouts.stall_seconds):
                 yield
 
     def _opened(self) -> aiohttp.ClientSession:

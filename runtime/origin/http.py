@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import json
 from typing import TYPE_CHECKING, Any, Final
@@ -197,8 +198,7 @@ class HttpOrigin:
         url = self._base + quote(folder, safe=_PATH_SAFE)
         name = f"{self._name} {folder!r}"
         try:
-            async with self._connections.lent(name) as (session, options):
-                links = await _links_of(session, {**self._query_arguments, **options}, url, name)
+            links = await _links_of(self._connections, url, name, self._query_arguments)
         except NoSuchPath:
             if folder:  # gone since its parent was read
                 return []
@@ -212,11 +212,43 @@ class HttpOrigin:
         return paths
 
 
+class _Index:
+    """An answer, as far as fsspec looks at one; its body is waited for with our patience."""
+
+    def __init__(self, connections: Connections, name: str, answer: aiohttp.ClientResponse) -> None:
+        self._connections = connections
+        self._name = name
+        self._answer = answer
+        self.status = answer.status
+        self.headers = answer.headers
+        self.raise_for_status = answer.raise_for_status
+
+    async def text(self, errors: str) -> str:
+        body = await self._connections.body(self._name, self._answer)
+        try:
+            return body.decode(self._answer.charset or "utf-8", errors)
+        except LookupError:
+            return body.decode("utf-8", errors)
+
+
+class _Indexes:
+    """A session, as far as fsspec uses one."""
+
+    def __init__(self, connections: Connections, name: str) -> None:
+        self._connections = connections
+        self._name = name
+
+    @contextlib.asynccontextmanager
+    async def get(self, url: URL, **options: Any) -> AsyncGenerator[_Index, None]:
+        async with self._connections.asked(self._name, "GET", url, **options) as answer:
+            yield _Index(self._connections, self._name, answer)
+
+
 async def _links_of(
-    session: aiohttp.ClientSession, options: dict[str, Any], url: str, name: str
+    connections: Connections, url: str, name: str, options: dict[str, Any]
 ) -> list[str]:
-    async def ours(**_: object) -> aiohttp.ClientSession:
-        return session
+    async def ours(**_: object) -> _Indexes:
+        return _Indexes(connections, name)
 
     filesystem = HTTPFileSystem(
         asynchronous=True,
@@ -232,8 +264,6 @@ async def _links_of(
     except FileNotFoundError as error:
         raise NoSuchPath(f"{name} does not exist at the origin") from error
     except aiohttp.ClientResponseError as error:
-        if not error.status:
-            raise
         raise _of_listing(error.status, name) from None  # its text holds the whole URL
     return links
 

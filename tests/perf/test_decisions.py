@@ -16,7 +16,7 @@ from cache_ctl.domain.facts import AgentFacts, PlanningFacts, RuntimeFacts
 from cache_ctl.domain.hold import Settled, settle
 from cache_ctl.domain.observe import cluster_facts
 from cache_ctl.domain.planning import plan
-from cache_ctl.domain.routes import links_between, routes
+from cache_ctl.domain.routes import links_of, routes
 from cache_ctl.domain.topology import build_topology
 from runtime.contract.codec import dumps
 from runtime.contract.plan import TierPlan
@@ -59,7 +59,7 @@ def test_ten_thousand_nodes_are_decided(shape, capsys):
         topology = build_topology(settled, facts.nodes)
         edges = sum(len(domain.edges) for domain in topology.domains)
     with timed("routes", figures):
-        ways = routes(links_between(topology.domains, (), "Cloud"))
+        ways = routes(links_of(topology.domains))
     runtime = RuntimeFacts(
         "cache-system/edge-cache",
         agents=tuple(AgentFacts(node.uid) for node in facts.nodes),

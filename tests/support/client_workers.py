@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import pickle
+
+from runtime.client.filesystem import CacheFileSystem
 
 
 def digest_all(filesystem, names):
@@ -28,8 +31,28 @@ def digest_into(filesystem, names, pipe):
         pipe.close()
 
 
+def digest_with(options, names):
+    """Return the digests as read with a file system of the process's own."""
+    return digest_all(CacheFileSystem(**options), names)
+
+
 def read_rest(pickled, pipe):
     """Send what a pickled open file still has to read."""
     with pickle.loads(pickled) as file:
         pipe.send(file.read())
     pipe.close()
+
+
+def in_process(method, target, *arguments):
+    """Run a function in a child process and return what it sends."""
+    context = multiprocessing.get_context(method)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=target, args=(*arguments, sender))
+    process.start()
+    sender.close()
+    try:
+        assert receiver.poll(30)
+        return receiver.recv()
+    finally:
+        receiver.close()
+        process.join(30)

@@ -15,7 +15,7 @@ LONG = "val/long.bin"
 
 
 class RealAgent:
-    """A LocalOnly agent that asks for tokens; its origin, its files by path, and how to reach it."""
+    """A LocalOnly agent that asks for tokens: its origin, its files by path, how to reach it."""
 
     def __init__(self, folder: Path) -> None:
         served = folder / "origin"

@@ -19,12 +19,6 @@ class PrewarmTarget(Model):
     copies: Annotated[int, Field(ge=1, le=3)] = 1
 
 
-class PrewarmSchedule(Model):
-    """When it runs."""
-
-    policy: Literal["Once"] = "Once"
-
-
 class CachePrewarmSpec(Model):
     """The wish of a pipeline. ``paths`` are prefixes in the Dataset; none: all of it."""
 
@@ -34,7 +28,6 @@ class CachePrewarmSpec(Model):
     ] = ()
     target: PrewarmTarget = Field(default_factory=PrewarmTarget)
     include_local_only: bool = False
-    schedule: PrewarmSchedule = Field(default_factory=PrewarmSchedule)
     bandwidth: Rate | None = None
     deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None

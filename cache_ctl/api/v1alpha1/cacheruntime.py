@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cache_ctl.api.meta import (
     Bytes,
@@ -53,11 +53,21 @@ class Tier(Model):
 
 
 class Topology(Model):
-    """How agents of one domain are connected. Without a degree, the domain's size decides."""
+    """How agents of one domain are connected. Without a degree, the domain's size decides.
+
+    ``dedicated_peering`` stands for whether dedicated pools may ask cloud nodes: not yet.
+    """
 
     degree: Annotated[int, Field(ge=2, le=32, multiple_of=2)] | None = None
-    dedicated_peering: Literal["None", "Cloud"] = "None"
+    dedicated_peering: Literal["None"] = "None"
     allow_connected_islands: bool = False
+
+    @field_validator("dedicated_peering", mode="before")
+    @classmethod
+    def _peering_is_offered(cls, value: object) -> object:
+        if value == "Cloud":
+            raise ValueError("Cloud is not offered yet; use None")
+        return value
 
 
 class Bandwidth(Model):
@@ -92,9 +102,6 @@ class CacheRuntimeSpec(Model):
     bandwidth: Bandwidth = Field(default_factory=Bandwidth)
     allowed_namespaces: AllowedNamespaces = Field(default_factory=AllowedNamespaces)
     port: Annotated[int, Field(ge=1024, le=65535)] = DEFAULT_PORT
-    image: Annotated[str, Field(max_length=1024)] = ""
-    resources: dict[str, Any] = Field(default_factory=dict)
-    pod_template: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _tiers_are_apart(self) -> Self:

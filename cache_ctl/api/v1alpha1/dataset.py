@@ -106,8 +106,11 @@ class DatasetDomain(Model):
 class DatasetStatus(Model):
     """What became of it.
 
-    ``hit_ratio`` is the share of bytes brought to nodes that did not come from the origin.
-    ``line_bytes_saved`` are bytes that dedicated nodes had from each other instead of the line.
+    ``hit_ratio`` is that of the caches which domains share: of the bytes that members of domains
+    lacked and fetched, the share that another member had. Reads of what is on the node itself take
+    no agent and are not counted; LocalOnly nodes share nothing and do not count.
+    ``line_bytes_saved`` are the bytes that nodes of dedicated pools had from each other instead of
+    over their line.
     """
 
     observed_generation: int = 0

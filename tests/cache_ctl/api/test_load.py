@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from cache_ctl.api.load import load_files, load_text
+from cache_ctl.api.load import load_files
 from cache_ctl.errors import InvalidInput, Unreadable
 
 RUNTIME = """\
@@ -42,12 +43,23 @@ spec:
 """
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    """Let files go by their names alone."""
+    monkeypatch.chdir(tmp_path)
+
+
+def load(text):
+    Path("my.yaml").write_text(text)
+    return load_files([Path("my.yaml")])
+
+
 def problems(text):
-    return [str(problem) for problem in load_text(text, file="my.yaml").problems]
+    return [str(problem) for problem in load(text).problems]
 
 
 def test_right_documents_are_returned_in_order_with_a_namespace():
-    found = load_text(f"{RUNTIME}---\n{DATASET}---\n{PREWARM}", file="my.yaml").required()
+    found = load(f"{RUNTIME}---\n{DATASET}---\n{PREWARM}").required()
 
     assert [body["kind"] for body in found] == ["CacheRuntime", "Dataset", "CachePrewarm"]
     assert [body["metadata"]["namespace"] for body in found] == [
@@ -65,7 +77,7 @@ def test_lists_and_other_platforms_objects_are_taken():
         - {apiVersion: v1, kind: Node, metadata: {name: n1}}
         - {apiVersion: apps.openyurt.io/v1beta1, kind: NodePool, metadata: {name: p}}
         """)
-    found = load_text(text, file="my.yaml").required()
+    found = load(text).required()
 
     assert [(body["kind"], body["metadata"]["name"]) for body in found] == [
         ("Node", "n1"),
@@ -77,14 +89,14 @@ def test_lists_and_other_platforms_objects_are_taken():
 def test_json_and_empty_documents_are_taken():
     text = '---\n---\n{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}\n'
 
-    assert len(load_text(text, file="my.json").required()) == 1
+    assert len(load(text).required()) == 1
 
 
 def test_times_stay_text():
     text = (
         "apiVersion: v1\nkind: Node\nmetadata: {name: n, creationTimestamp: 2026-01-01T00:00:00Z}\n"
     )
-    (body,) = load_text(text, file="my.yaml").required()
+    (body,) = load(text).required()
 
     assert body["metadata"]["creationTimestamp"] == "2026-01-01T00:00:00Z"
 
@@ -191,6 +203,24 @@ def test_times_stay_text():
             id="odd degree",
         ),
         pytest.param(
+            RUNTIME + "  topology: {dedicatedPeering: Cloud}\n",
+            11,
+            "spec.topology.dedicatedPeering: Cloud is not offered yet; use None",
+            id="peering over the line",
+        ),
+        pytest.param(
+            RUNTIME + "  image: registry/agent:1\n",
+            11,
+            "spec.image is not a known field; known here: allowedNamespaces, bandwidth,",
+            id="image",
+        ),
+        pytest.param(
+            PREWARM + "  schedule: {policy: Once}\n",
+            7,
+            "spec.schedule is not a known field; known here: bandwidth, datasetRef,",
+            id="schedule",
+        ),
+        pytest.param(
             RUNTIME + "  allowedNamespaces: {from: Selector}\n",
             11,
             "spec.allowedNamespaces: from: Selector needs a selector",
@@ -277,7 +307,7 @@ def test_each_problem_is_a_sentence_at_its_line(text, line, said):
 
 def test_all_problems_are_told_at_once_with_right_objects_left_in():
     broken = DATASET.replace("sou", "sau").replace("runtimeRef", "runtimRef")
-    found = load_text(RUNTIME + "---\n" + broken, file="my.yaml")
+    found = load(RUNTIME + "---\n" + broken)
 
     assert [body["kind"] for body in found.objects] == ["CacheRuntime"]
     assert [(problem.line, problem.message.partition(";")[0]) for problem in found.problems] == [

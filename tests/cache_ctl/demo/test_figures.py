@@ -73,8 +73,13 @@ def test_bytes_that_were_there_when_they_were_read_count_as_local():
     assert store(1).local_bytes == SIZE
 
 
-def test_the_line_saves_what_readers_got_and_it_did_not_carry():
-    assert pools_of(GOOD)[0].line_bytes_saved == 3 * 2 * SIZE - SIZE
+def test_a_line_saves_what_nodes_behind_it_had_from_each_other():
+    behind = [
+        replace(node, placing=replace(node.placing, network_class="Dedicated")) for node in GOOD[:3]
+    ]
+
+    assert pools_of(behind)[0].line_bytes_saved == 3 * 600
+    assert [pool.line_bytes_saved for pool in pools_of(GOOD)] == [0, 0]
 
 
 def test_the_samples_of_a_pool_add_up_by_epoch():

@@ -243,19 +243,12 @@ def test_an_edge_kind_that_is_served_without_objects_is_an_edge_marker():
     assert (found.network_class, found.reason) == ("Basic", "NoMarker")
 
 
-def test_conflicting_addresses_cut_the_way_to_the_cloud_and_keep_the_pool():
+def test_conflicting_addresses_are_shown_and_leave_the_pool_its_domain():
     conflict = ack_pool("p", "private", address_conflict="True")
     found = classified(node("n", in_pool("p")), node("m", in_pool("p")), conflict)
 
     assert {item.domain for item in found.values()} == {"pool:p"}
-    assert not any(item.cloud_link for item in found.values())
-
-
-def test_conflicting_addresses_cut_the_way_even_of_a_domain_that_the_operator_names():
-    conflict = ack_pool("p", "private", address_conflict="true")
-    found = classified(node("n", in_pool("p"), {CLASS: "dedicated", DOMAIN: "lan"}), conflict)
-
-    assert (found["n"].domain, found["n"].cloud_link) == ("lan", False)
+    assert all("address-conflict=True" in item.evidence[-1] for item in found.values())
 
 
 def test_gateways_split_a_domain_and_the_larger_part_keeps_its_name():

@@ -18,10 +18,10 @@ from cache_ctl.domain.hold import (
 )
 
 
-def seen(network_class, domain, *, link=False, reason="Seen"):
+def seen(network_class, domain, *, reason="Seen"):
     return Classification(
         node="n", uid="u", network_class=network_class, domain=domain, reason=reason,
-        message="as seen", cloud_link=link,
+        message="as seen",
     )  # fmt: skip
 
 
@@ -29,7 +29,7 @@ BASIC = seen("Basic", None)
 POOL = seen("Dedicated", "pool:p")
 OTHER_POOL = seen("Dedicated", "pool:q")
 PARTED = seen("Dedicated", None)
-CLOUD = seen("Cloud", "cloud", link=True)
+CLOUD = seen("Cloud", "cloud")
 
 
 def in_force(settled):
@@ -94,19 +94,6 @@ def test_evidence_for_something_else_starts_to_wait_anew():
     settled = settle(settled, [OTHER_POOL], 50)
 
     assert in_force(settle(settled, [OTHER_POOL], 75)) == ("Basic", None)
-
-
-def test_a_way_to_the_cloud_is_a_permission_of_its_own():
-    linked = seen("Dedicated", "pool:p", link=True)
-    settled = settle(settle(Settled(), [linked], 0), [POOL], 1)
-    assert not settled.classifications[0].cloud_link
-
-    settled = settle(settled, [linked], 2)
-    assert in_force(settled) == ("Dedicated", "pool:p")
-    assert not settled.classifications[0].cloud_link
-
-    settled = settle(settled, [linked], 2 + HOLD_SECONDS)
-    assert settled.classifications[0].cloud_link
 
 
 def test_a_change_of_words_alone_counts_at_once():

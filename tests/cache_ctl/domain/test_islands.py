@@ -57,7 +57,6 @@ def test_a_connected_group_is_an_island_only_where_islands_are_allowed(row):
 
     assert (off.network_class, off.domain) == ("Basic", None)
     assert (on.network_class, on.domain, on.reason) == ("Basic", domain, "ConnectedIsland")
-    assert not on.cloud_link
 
 
 @pytest.mark.parametrize("row", NO_ISLANDS, ids=[row[0] for row in NO_ISLANDS])

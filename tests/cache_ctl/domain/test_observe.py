@@ -110,12 +110,12 @@ def cache_runtime(**topology):
 def test_a_runtimes_topology_has_defaults():
     assert topology_options(cache_runtime()) == TopologyOptions()
     assert topology_options(
-        cache_runtime(degree=8, dedicatedPeering="Cloud", allowConnectedIslands=True)
-    ) == TopologyOptions(8, "Cloud", allow_connected_islands=True)
+        cache_runtime(degree=8, dedicatedPeering="None", allowConnectedIslands=True)
+    ) == TopologyOptions(8, allow_connected_islands=True)
 
 
 @pytest.mark.parametrize(
-    "field", [{"degree": "6"}, {"degree": True}, {"dedicatedPeering": "All"},
+    "field", [{"degree": "6"}, {"degree": True}, {"dedicatedPeering": "Cloud"},
               {"allowConnectedIslands": "yes"}],
 )  # fmt: skip
 def test_a_wrong_option_is_refused(field):

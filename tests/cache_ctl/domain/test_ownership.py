@@ -68,6 +68,18 @@ def test_the_owner_goes_to_the_origin_itself():
     assert sources[-1] == "origin"
 
 
+@pytest.mark.parametrize("size", [3, 12])
+def test_the_owner_looks_at_its_first_standby_before_it_crosses_the_line(size):
+    distributed = made("pool.p", size)
+    owner, standby = [rank.member.name for rank in explain_unit(distributed, UNIT).ranking[:2]]
+
+    *_, look, origin = read_path(distributed, UNIT, owner)
+
+    assert (look.source, look.node) == ("holder", standby)
+    assert "first standby" in look.why
+    assert origin.source == "origin"
+
+
 def test_a_local_only_node_asks_nobody_but_the_origin():
     steps = read_path(made("local-basic"), UNIT, "shop-0", origin="https://public")
 

@@ -53,8 +53,8 @@ def test_a_neighbour_that_holds_a_copy_is_asked_before_the_owner_own_zone_first(
     assert lab.read(far, "train/a") == files["a"]
     for node in (far, near):
         assert lab.read(node, "train/b") == files["b"]
-    for node in (far, near):
-        lab.until(lambda n=node: lab.settled(n))
+    for node, units in ((far, 2), (near, 1)):
+        lab.until(lambda n=node, u=units: lab.report(n).announced_units == u, what="announcing")
     start_reader(lab, reader)
     owned = lab.count("served_units", *owners)
     served = {node.name: lab.count("served_units", node) for node in (near, far)}

@@ -199,6 +199,7 @@ async def test_a_returning_owner_learns_its_standby_s_head_before_it_takes_anoth
     newer = standby.follow(7, "v2", "now")
 
     async with beside(agent, standby):
+        assert await agent.next_head() == newer
         taken = await agent.next_head()
 
     assert taken.request == "later"
@@ -237,6 +238,17 @@ async def test_a_standby_s_catalog_that_cannot_be_had_does_not_stop_the_owner(ag
 
     assert taken.request == "again"
     assert taken.sequence > broken.sequence
+
+
+async def test_an_adopted_head_is_told_of_although_the_origin_fails(agent, tmp_path):
+    standby = Other(tmp_path, above=False)
+    agent.dataset.plan = replace(agent.dataset.plan, snapshot_request="again")
+    newer = standby.follow(2, "v1", "before")
+    (agent.source / "a").unlink()
+
+    async with beside(agent, standby):
+        assert await agent.next_head() == newer
+        await agent.until(lambda: "no object matches" in agent.dataset.error)
 
 
 async def test_a_later_head_over_the_same_catalog_costs_no_download(agent, tmp_path):

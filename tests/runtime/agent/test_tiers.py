@@ -83,7 +83,10 @@ def test_two_tiers_fill_in_order_and_the_client_reads_from_the_descriptors_of_bo
     big = random.Random(99).randbytes(15 * MIB)
     (origin.folder / "big.bin").write_bytes(big)
     with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
-        tiers = (TierPlan("Memory", memory, 9 * MIB), TierPlan("SSD", str(lab.folder / "ssd"), QUOTA * 4))
+        tiers = (
+            TierPlan("Memory", memory, 9 * MIB),
+            TierPlan("SSD", str(lab.folder / "ssd"), QUOTA * 4),
+        )
         node = alone(lab, origin, tiers)
         fs = fsspec.filesystem("cachectl", socket=node.socket, skip_instance_cache=True)
         contents = {"team/images/train/big.bin": big}

@@ -1,4 +1,4 @@
-"""The snippets in docs/fsspec.md run, one after the other, as they stand there, against a real agent."""
+"""The snippets in docs/fsspec.md run against a real agent, one after the other, as they stand."""
 
 import re
 from pathlib import Path

@@ -23,15 +23,15 @@ PLACES = st.one_of(
 
 
 @pytest.fixture
-def fs(shared, make):
-    return make(shared)
+def fs(real, make):
+    return make(real)
 
 
 @pytest.mark.parametrize("verify", ["FirstRead", "EveryRead", "OnFill"])
 @pytest.mark.parametrize("path", PATHS)
-def test_whole_files_are_the_origins(shared, make, path, verify):
-    fs = make(shared, verify=verify)
-    data = shared.files[path]
+def test_whole_files_are_the_origins(real, make, path, verify):
+    fs = make(real, verify=verify)
+    data = real.files[path]
     assert fs.cat(f"{DATASET}/{path}") == data
     assert fs.cat_file(f"cachectl://{DATASET}/{path}") == data
     assert fs.read_bytes(f"{DATASET}/{path}") == data
@@ -42,19 +42,19 @@ def test_whole_files_are_the_origins(shared, make, path, verify):
 
 @AGAIN
 @given(st.sampled_from(PATHS), st.none() | PLACES, st.none() | PLACES)
-def test_cat_file_takes_ranges_as_slices(shared, fs, path, start, end):
-    assert fs.cat_file(f"{DATASET}/{path}", start, end) == shared.files[path][start:end]
+def test_cat_file_takes_ranges_as_slices(real, fs, path, start, end):
+    assert fs.cat_file(f"{DATASET}/{path}", start, end) == real.files[path][start:end]
 
 
 @AGAIN
 @given(st.lists(st.tuples(st.sampled_from(PATHS), PLACES, PLACES), max_size=8))
-def test_cat_ranges_takes_many(shared, fs, ranges):
+def test_cat_ranges_takes_many(real, fs, ranges):
     found = fs.cat_ranges(
         [f"{DATASET}/{path}" for path, _, _ in ranges],
         [start for _, start, _ in ranges],
         [end for _, _, end in ranges],
     )
-    assert found == [shared.files[path][start:end] for path, start, end in ranges]
+    assert found == [real.files[path][start:end] for path, start, end in ranges]
 
 
 def test_cat_ranges_returns_or_raises_failures(fs):
@@ -83,8 +83,8 @@ STEPS = st.lists(
 
 @AGAIN
 @given(st.sampled_from([LARGE, LARGE, "train/b/one-more.bin", "train/a/0001.jpg"]), STEPS)
-def test_an_open_file_behaves_as_bytesio_does(shared, fs, path, steps):
-    data = shared.files[path]
+def test_an_open_file_behaves_as_bytesio_does(real, fs, path, steps):
+    data = real.files[path]
     model = io.BytesIO(data)
     with fs.open(f"{DATASET}/{path}") as file:
         for step in steps:
@@ -120,14 +120,14 @@ def follow(file, model, data, step):
     assert file.tell() == model.tell()
 
 
-def test_a_file_describes_itself(fs, shared):
+def test_a_file_describes_itself(fs, real):
     for path in (LARGE, "train/a/0001.jpg"):
         with fs.open(f"{DATASET}/{path}") as file:
             assert file.readable()
             assert file.seekable()
             assert not file.writable()
             assert file.mode == "rb"
-            assert file.size == len(shared.files[path])
+            assert file.size == len(real.files[path])
             assert file.full_name == f"cachectl://{DATASET}/{path}"
             assert file.info() == fs.info(f"{DATASET}/{path}")
         assert file.closed
@@ -163,29 +163,29 @@ def test_lines_text_and_compression(agent, make):
     assert fs.tail(f"{DATASET}/lines.txt", 10) == text.encode()[-10:]
 
 
-def test_cat_of_many_gives_each(fs, shared):
+def test_cat_of_many_gives_each(fs, real):
     names = [f"{DATASET}/{path}" for path in PATHS]
-    assert fs.cat(names) == {f"{DATASET}/{path}": shared.files[path] for path in PATHS}
+    assert fs.cat(names) == {f"{DATASET}/{path}": real.files[path] for path in PATHS}
     assert fs.cat([f"cachectl://{DATASET}/readme.md"]) == {
-        f"{DATASET}/readme.md": shared.files["readme.md"]
+        f"{DATASET}/readme.md": real.files["readme.md"]
     }
     assert fs.cat([]) == {}
 
 
-def test_cat_expands_patterns_and_directories(fs, shared):
+def test_cat_expands_patterns_and_directories(fs, real):
     found = fs.cat(f"{DATASET}/train/b/*.bin")
     assert len(found) == 4
-    assert all(shared.files[name[len(DATASET) + 1 :]] == data for name, data in found.items())
+    assert all(real.files[name[len(DATASET) + 1 :]] == data for name, data in found.items())
     recursive = fs.cat(f"{DATASET}/train/a", recursive=True, on_error="omit")
     assert sorted(recursive) == fs.find(f"{DATASET}/train/a")
 
 
-def test_a_name_that_exists_is_no_pattern(fs, shared):
-    assert fs.cat(f"{DATASET}/val/[1].txt") == shared.files["val/[1].txt"]
+def test_a_name_that_exists_is_no_pattern(fs, real):
+    assert fs.cat(f"{DATASET}/val/[1].txt") == real.files["val/[1].txt"]
     found = fs.cat([f"{DATASET}/val/[1].txt", f"{DATASET}/val/[12].txt"])
     assert found == {
-        f"{DATASET}/val/[1].txt": shared.files["val/[1].txt"],
-        f"{DATASET}/val/1.txt": shared.files["val/1.txt"],
+        f"{DATASET}/val/[1].txt": real.files["val/[1].txt"],
+        f"{DATASET}/val/1.txt": real.files["val/1.txt"],
     }
 
 
@@ -205,7 +205,7 @@ def test_cat_of_many_reports_failures_as_asked(fs, on_error):
         assert isinstance(found[names[2]], IsADirectoryError)
 
 
-def test_get_copies_trees(fs, shared, tmp_path):
+def test_get_copies_trees(fs, real, tmp_path):
     fs.get(f"{DATASET}/train", str(tmp_path / "copy"), recursive=True)
     copied = {
         str(path.relative_to(tmp_path / "copy")): path.read_bytes()
@@ -214,15 +214,15 @@ def test_get_copies_trees(fs, shared, tmp_path):
     }
     assert copied == {
         path.removeprefix("train/"): data
-        for path, data in shared.files.items()
+        for path, data in real.files.items()
         if path.startswith("train/")
     }
 
 
-def test_get_file_writes_into_an_open_file_too(fs, shared):
+def test_get_file_writes_into_an_open_file_too(fs, real):
     target = io.BytesIO()
     fs.get_file(f"{DATASET}/{LARGE}", target)
-    assert target.getvalue() == shared.files[LARGE]
+    assert target.getvalue() == real.files[LARGE]
 
 
 def test_get_file_leaves_what_was_there_when_it_fails(agent, make, tmp_path):
@@ -237,8 +237,8 @@ def test_get_file_leaves_what_was_there_when_it_fails(agent, make, tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["large.bin"]
 
 
-def test_the_protocol_is_registered(shared, monkeypatch):
-    monkeypatch.setenv("CACHECTL_SOCKET", str(shared.socket))
-    monkeypatch.setenv("CACHECTL_TOKEN", shared.options["token"])
+def test_the_protocol_is_registered(real, monkeypatch):
+    monkeypatch.setenv("CACHECTL_SOCKET", str(real.socket))
+    monkeypatch.setenv("CACHECTL_TOKEN", real.options["token"])
     with fsspec.open(f"cachectl://{DATASET}/{LARGE}") as file:
-        assert file.read() == shared.files[LARGE]
+        assert file.read() == real.files[LARGE]

@@ -10,6 +10,7 @@ from runtime.contract.plan import MountPlan
 from runtime.errors import OriginUnavailable
 from runtime.origin.base import Timeouts, open_origin
 
+KIB = 1 << 10
 MIB = 1 << 20
 DATA = random.Random(11).randbytes(4 * MIB)
 STALL = 0.5
@@ -68,16 +69,16 @@ async def asked(origin, *, seconds=SOON):
 
 
 class TestSlowReaders:
-    @pytest.mark.parametrize("size", [MIB, 4 * MIB])
-    async def test_are_not_the_origins_fault_on_a_kept_connection_either(self, origin, found, size):
-        pauses = iter([2 * STALL, 2 * STALL])
-
+    async def test_are_not_the_origins_fault_on_a_kept_connection_either(self, origin, found):
         async def pause(_):
-            await asyncio.sleep(next(pauses, 0))
+            await asyncio.sleep(0.3)
 
-        async with opened(origin.url, stall_seconds=STALL, connections=1, tries=1) as client:
-            assert await read(client, found, 0, size) == DATA[:size]
-            assert await read(client, found, 0, size, pause=pause) == DATA[:size]
+        async with opened(origin.url, stall_seconds=0.2, connections=1, tries=1) as client:
+            assert await read(client, found) == DATA
+            # The last block is one that filled the client's buffer, so that it had stopped reading
+            # when the body ended: its timers are prone to run on then.
+            for size in range(800 * KIB, 1000 * KIB, 40 * KIB):
+                assert await read(client, found, 0, size, pause=pause) == DATA[:size]
 
     async def test_may_be_many_and_wait_long_for_a_connection(self, origin, found):
         line = asyncio.Lock()
