@@ -184,6 +184,7 @@ async def _read(demo: _Demo) -> float:
     await asyncio.gather(*(reader.ready() for reader in demo.readers))
     title = f"{EPOCHS} shuffled epochs on {len(demo.readers)} nodes at once"
     demo.screen.say(f"Now {title}.")
+    demo.screen.say(f"Readers show the token in {demo.world.token_file(DATASET)}.")
     demo.before = {node: fetched_by(report) for node, report in demo.world.reports.items()}
     began = time.monotonic()
     try:

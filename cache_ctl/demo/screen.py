@@ -90,7 +90,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def update(self, title: str, rows: Sequence[LiveRow]) -> None:
         """Redraw the live table; nothing happens where there is no terminal."""

@@ -38,6 +38,8 @@ _WATCHED: Final = (
     kinds.SECRET,
 )
 RETRY_SECONDS: Final = 1.0
+COUNTERS_SECONDS: Final = 60.0
+"""How old the counters in a status may grow: asking for a report is itself counted there."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ class _Running:
     spec: AgentSpec
     process: AgentProcess
     follower: asyncio.Task[None]
+    written: float = 0.0
+    """When its status was written last, by the loop's clock."""
 
     async def stop(self) -> None:
         """End both."""
@@ -213,23 +217,30 @@ class Supervisor:
             self._reports[node] = report
         body = self._cache.get(kinds.CACHE_WORKER, name, namespace)
         if body is not None:
-            await self._write_status(body, report, last_words)
+            await self._write_status(node, body, report, last_words)
         for listener in self._listeners:
             listener()
 
     async def _write_status(
-        self, body: Resource, report: NodeReport | None, last_words: str
+        self, node: str, body: Resource, report: NodeReport | None, last_words: str
     ) -> None:
         """Write what is new. Of an agent that does not answer, what it said before is kept."""
         before: dict[str, Any] = body.get("status") or {}
         silent = {**before, "ready": False, "message": last_words}
         status = status_of(report) if report is not None else silent
-        if status == before:
+        running, now = self._running[node], asyncio.get_running_loop().time()
+        fresh = now - running.written < COUNTERS_SECONDS
+        if status == before or (fresh and _uncounted(status) == _uncounted(before)):
             return
+        running.written = now
         try:
             await self._cluster.apply_status(identity(body) | {"status": status}, manager=_MANAGER)
         except ClusterError as error:  # it has just gone, or another one took its name
             _log.info("report of %s not written: %s", body["metadata"]["name"], error)
+
+
+def _uncounted(status: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in status.items() if key != "counters"}
 
 
 def _leaves(body: Resource) -> bool:

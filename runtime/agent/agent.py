@@ -131,6 +131,15 @@ class Agent:
             raise NoSuchPath(f"this node serves no Dataset {ref}")
         return found
 
+    def look_for(self, ref: str, sequence: int) -> bool:
+        """Look for a snapshot that a peer follows; tell whether it is newer than this agent's."""
+        dataset = self.datasets.get(ref)
+        known = dataset.head.sequence if dataset is not None and dataset.head is not None else 0
+        if dataset is None or sequence <= known:
+            return False
+        self._followers[ref].wake()
+        return True
+
     def content(self, ref: str, snapshot: str, *, key: str = "", path: str = "") -> Content:
         """Return the blob that a question names: by path, or by key for packs.
 

@@ -59,7 +59,7 @@ class Health:
         while True:
             try:
                 await self._probe(uid)
-            except Exception as error:  # noqa: BLE001 - whatever it was, probes must go on
+            except Exception as error:
                 if not isinstance(error, CacheError):
                     log.exception("a probe of %s failed", uid)
                 self._down.add(uid)

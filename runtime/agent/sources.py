@@ -188,10 +188,13 @@ class PeerSource:
 
 def _unit_target(flight: Flight, role: protocol.AskAs) -> str:
     content = flight.content
+    head, snapshot = content.dataset.head, content.catalog.meta.snapshot
+    followed = head is not None and head.snapshot == snapshot
+    sequence = f"&sequence={head.sequence}" if head is not None and followed else ""
     cell = "" if flight.whole else f"&cell={flight.cells[0]}"
     return (
         f"{protocol.UNIT}?dataset={quote(content.dataset.ref, safe='')}"
-        f"&snapshot={content.catalog.meta.snapshot}&{content.query()}"
+        f"&snapshot={snapshot}{sequence}&{content.query()}"
         f"&index={flight.unit}{cell}&as={role}"
     )
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.agent.unitservice import Arriving, Asking, Elsewhere, Resting
 from runtime.contract import protocol
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from runtime.serve.access import Access
     from runtime.serve.message import Request
     from runtime.store.blob import Place
+
+NEW_SNAPSHOT_SECONDS: Final = 5.0
+"""Members take up a new snapshot one after the other, within so many seconds."""
 
 
 class PeerRoutes:
@@ -80,7 +83,7 @@ class PeerRoutes:
     async def unit(self, request: Request) -> Answer:
         """Send a unit, or tell who has it."""
         member = self._access.peer(request)
-        asking = self._asking(request, member.uid)
+        asking = await self._asked(request, member.uid)
         if "suspect" in request.query:
             return await self._suspected(asking)
         match await self._agent.units.answer(asking):
@@ -92,6 +95,21 @@ class PeerRoutes:
                 return self._resting(asking)
             case Arriving(flight):
                 return await self._arriving(asking, flight)
+
+    async def _asked(self, request: Request, requester: str) -> Asking:
+        """Return what is asked for; an owner waits a little for a snapshot that is new to it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + NEW_SNAPSHOT_SECONDS
+        while True:
+            try:
+                return self._asking(request, requester)
+            except PeerMissing:
+                query = request.query
+                sequence = number(request, "sequence", default=0)
+                newer = self._agent.look_for(query.get("dataset", ""), sequence)
+                if query.get("as") != "owner" or not newer or loop.time() > until:
+                    raise
+            await asyncio.sleep(0.1)
 
     def _asking(self, request: Request, requester: str) -> Asking:
         query = request.query

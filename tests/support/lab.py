@@ -22,9 +22,11 @@ from typing import Any
 
 from runtime.contract import codec
 from runtime.contract.plan import DatasetPlan, Member, MountPlan, Plan, PrewarmPlan, TierPlan
-from runtime.contract.protocol import BATCH_ITEM
+from runtime.contract.protocol import BATCH_ITEM, FROM_HEADER, SUMMARY
 from runtime.contract.report import NodeReport
-from runtime.contract.token import Keys, reader_token
+from runtime.contract.token import Keys, peer_token, reader_token
+from runtime.contract.units import Unit, object_key
+from runtime.policy.summary import Summary
 
 MIB = 1 << 20
 RUNTIME = "cache-system/edge-cache"
@@ -240,6 +242,27 @@ class Lab:
             items.append((code, answer[at : at + length]))
             at += length
         return items
+
+    def unit(self, node: Node, path: str, size: int, index: int = 0) -> str:
+        """Return the name of a large object's unit; its version is asked from a node."""
+        _, headers, _ = self.ask(node, "HEAD", f"/team/images/{path}")
+        version = headers["etag"].strip('"')
+        return str(Unit(object_key("team/images", path, size, version, 4 * MIB), index))
+
+    def announces(self, node: Node, unit: str, *, to: Node) -> bool:
+        """Tell whether a node says to a member of its domain that it holds a unit."""
+        token = peer_token(Keys.derive(self.master, to.domain), RUNTIME)
+        connection = http.client.HTTPConnection(
+            node.address, node.port, timeout=10, source_address=(to.address, 0)
+        )
+        try:
+            headers = {"Authorization": f"Bearer {token}", FROM_HEADER: to.uid}
+            connection.request("GET", SUMMARY, headers=headers)
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.status
+            return unit in Summary.decode(answer.read())
+        finally:
+            connection.close()
 
     def settled(self, node: Node) -> bool:
         """Tell whether nothing was fetched or written for a moment."""

@@ -39,8 +39,8 @@ def test_json_has_domains_local_nodes_and_routes():
             {"domain": "cn-hangzhou", "path": ["cn-hangzhou", "origin"], "cost": 1.0},
             {
                 "domain": "pool:np-line",
-                "path": ["pool:np-line", "cn-hangzhou", "origin"],
-                "cost": 41.0,
+                "path": ["pool:np-line", "origin"],
+                "cost": 40.0,
             },
         ],
     }
@@ -49,7 +49,7 @@ def test_json_has_domains_local_nodes_and_routes():
 def test_the_table_shows_domains_and_local_nodes():
     text = cachectl("topology", "-f", FLEET).stdout
 
-    assert "pool:np-line > cn-hangzhou > origin" in text
+    assert "pool:np-line > origin" in text
     assert "LOCAL ONLY" in text
 
 
@@ -116,6 +116,18 @@ def test_a_link_that_names_no_domain_is_remarked_on_standard_error():
     assert done.returncode == 0
     assert "the link from typo to cloud is not used" in done.stderr
     assert json.loads(done.stdout)["domains"]
+
+
+def test_peering_over_the_line_is_one_sentence():
+    text = FLEET.read_text().replace("degree: 6", "dedicatedPeering: Cloud")
+
+    done = cachectl("topology", "-f", "-", stdin=text)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "cachectl: CacheRuntime cache-system/edge-cache: spec.topology.dedicatedPeering is "
+        "'Cloud', which is not offered yet; use None\n"
+    )
 
 
 def test_an_odd_degree_is_one_sentence():

@@ -28,6 +28,8 @@ from cache_ctl.errors import InvalidInput
 from cache_ctl.kube.cluster import ClusterError
 from cache_ctl.local.state_dir import StateInUse
 from cache_ctl.local.world import LocalWorld, NotInTime
+from runtime.contract.token import Keys, check
+from tests.support.local_world import quiet, reports
 from tests.support.objects import SPACE, cloud_node, dataset, edge_node, pool, prewarm, runtime
 
 STANDIN = (sys.executable, str(standin.__file__))
@@ -141,6 +143,48 @@ async def test_keys_are_for_their_user_alone(state):
 
         assert len(private) == 4
         assert modes == {0o600}
+
+
+def readable(token_file):
+    """Return what the token in a file reads, by the keys of the agent on ``cloud-1``."""
+    state = token_file.parents[1]
+    keys = Keys.decode((state / "nodes/cloud-1/keys.json").read_text())
+    return check(keys, token_file.read_text())
+
+
+async def test_a_dataset_has_a_token_for_its_readers_as_long_as_it_is_served(state):
+    async with running(state) as world:
+        ours, other = world.token_file(f"{SPACE}/images"), world.token_file(f"{SPACE}/other")
+        await world.apply([dataset("other")])
+        await until_true(other.exists)
+
+        assert (ours, other) == (
+            state / f"tokens/{SPACE}_images",
+            state / f"tokens/{SPACE}_other",
+        )
+        assert readable(ours) == ("reader", f"{SPACE}/images")
+        assert readable(other) == ("reader", f"{SPACE}/other")
+        assert stat.S_IMODE(ours.stat().st_mode) == 0o600
+        assert stat.S_IMODE(ours.parent.stat().st_mode) == 0o700
+
+        await world.delete(DATASET, "images", SPACE)
+        await until_true(lambda: not ours.exists())
+        assert other.exists()
+
+
+async def test_a_dataset_that_may_not_use_the_runtime_has_no_token(state):
+    async with running(state) as world:
+        await world.apply([dataset("theirs", namespace="elsewhere"), dataset("later")])
+        await until_true(world.token_file(f"{SPACE}/later").exists)
+
+        assert not world.token_file("elsewhere/theirs").exists()
+
+
+async def test_a_token_stays_the_same_from_run_to_run(state):
+    async with running(state) as world:
+        first = world.token_file(f"{SPACE}/images").read_text()
+    async with running(state) as world:
+        assert world.token_file(f"{SPACE}/images").read_text() == first
 
 
 async def test_an_agent_that_dies_is_started_again(state):
@@ -289,13 +333,16 @@ async def test_a_plan_that_someone_deletes_stops_no_agent(state):
             return body and body["metadata"]["uid"]
 
         first = plan_uid(world)
+        old = world.reports["cloud-1"].plan_generation
         await world.delete(CONFIG_MAP, "edge.cn-hangzhou", SPACE)
         await world.until(
-            lambda w: plan_uid(w) not in (None, first),
+            lambda w: (
+                plan_uid(w) not in (None, first)
+                and all(w.reports[node].plan_generation > old for node in ("cloud-1", "cloud-2"))
+            ),
             seconds=SECONDS,
-            what="another plan in its place",
+            what="both agents to follow another plan in its place",
         )
-        await asyncio.sleep(0.3)
 
         assert {node: report.pid for node, report in world.reports.items()} == pids
 
@@ -401,8 +448,8 @@ async def test_a_steady_world_writes_nothing(state):
             seconds=SECONDS,
             what="the runtime to be ready",
         )
-        await asyncio.sleep(0.5)
+        await quiet(world)
         before = world.cluster.writes
-        await asyncio.sleep(1.0)
+        await reports(world, 12)
 
         assert world.cluster.writes == before
