@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             raise click.ClickException(
                 f"{cmd_name} needs the package {error.name}, which is not installed; install "
-                "cachectl with its extra: cachectl[controller]"
+                "cachectl with its extra controller"
             ) from error
 
     def format_commands(

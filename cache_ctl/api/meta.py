@@ -46,10 +46,7 @@ class ObjectMeta(Model):
     name: Name
     namespace: str = ""
     uid: str = ""
-    generation: int = 0
-    labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
-    finalizers: tuple[str, ...] = ()
     creation_timestamp: str = ""
     deletion_timestamp: str = ""
 

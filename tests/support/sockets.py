@@ -27,6 +27,14 @@ def _address(text: str) -> str:
     return socket.inet_ntoa(struct.pack("<I", int(text.partition(":")[0], 16)))
 
 
+def of_network(number: int) -> set[tuple[str, str, str]]:
+    """Return the sockets that are bound to, or connected with, an address in 127.N.0.0/16."""
+    prefix = f"127.{number}."
+    return {
+        found for found in listed() if found[0].startswith(prefix) or found[1].startswith(prefix)
+    }
+
+
 class SocketWatch:
     """Collects every connection that exists while it is entered."""
 

@@ -11,17 +11,17 @@ from cache_ctl.demo.figures import Outcome, PoolFigures
 from cache_ctl.demo.screen import Screen, next_commands
 
 MIB = 1 << 20
-CLOUD = PoolFigures(
-    name="cloud",
-    network_class="Cloud",
+PLANT = PoolFigures(
+    name="plant",
+    network_class="Dedicated",
     mode="Distributed",
-    reason="AckCloudNode",
-    nodes=("c1", "c2"),
+    reason="AckDedicatedPool",
+    nodes=("p1", "p2"),
     local_bytes=30 * MIB,
     peer_bytes=20 * MIB,
     origin_bytes=10 * MIB,
     read_bytes=60 * MIB,
-    line_bytes_saved=50 * MIB,
+    line_bytes_saved=20 * MIB,
     samples_per_second=(10.04, 2000.0, 2100.0),
 )
 STORES = PoolFigures(
@@ -34,7 +34,7 @@ STORES = PoolFigures(
     peer_bytes=0,
     origin_bytes=20 * MIB,
     read_bytes=60 * MIB,
-    line_bytes_saved=40 * MIB,
+    line_bytes_saved=0,
     samples_per_second=(5.0, 1000.0, 1000.0),
 )
 
@@ -46,7 +46,7 @@ def outcome(*problems: str) -> Outcome:
         epochs=3,
         wrong_bytes=0,
         forbidden_connections=0,
-        domains=(CLOUD, STORES),
+        domains=(PLANT, STORES),
         problems=problems,
         prewarm_seconds=4.0,
         reading_seconds=5.0,
@@ -63,9 +63,9 @@ def printed(ended: Outcome) -> str:
 def test_the_end_says_where_bytes_came_from_and_what_to_do_next():
     text = printed(outcome())
     lines = [line.strip() for line in text.splitlines()]
-    row = next(index for index, line in enumerate(lines) if line.startswith("cloud "))
-    assert lines[row].split() == ["cloud", "30.0", "20.0", "10.0", "50.0", "10", "2,000", "2,100"]
-    assert lines[row + 1 : row + 3] == ["Cloud, Distributed", "AckCloudNode"]
+    row = next(index for index, line in enumerate(lines) if line.startswith("plant "))
+    assert lines[row].split() == ["plant", "30.0", "20.0", "10.0", "20.0", "10", "2,000", "2,100"]
+    assert lines[row + 1 : row + 3] == ["Dedicated, Distributed", "AckDedicatedPool"]
     assert "s1, s2" in text
     assert "0 connections to basic or unknown nodes" in text
     assert "Every byte was right" in text
@@ -73,8 +73,8 @@ def test_the_end_says_where_bytes_came_from_and_what_to_do_next():
 
 
 def test_a_problem_is_said_instead_of_praise():
-    text = printed(outcome("c1 read 1 of 3 epochs"))
-    assert "Not as it must be: c1 read 1 of 3 epochs." in text
+    text = printed(outcome("p1 read 1 of 3 epochs"))
+    assert "Not as it must be: p1 read 1 of 3 epochs." in text
     assert "Every byte was right" not in text
 
 

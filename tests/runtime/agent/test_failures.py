@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from runtime.contract.ownership import Ownership
-from runtime.contract.units import MIB, Unit, object_key
+from runtime.contract.units import MIB
 from tests.support.lab import Lab, Node
 
 PATH = "train/shard.bin"
@@ -36,11 +36,8 @@ def _trio(lab: Lab, origin, data):
 
 
 def ranking(lab: Lab, size: int) -> list[Node]:
-    """Find who owns the chunk; the version token is asked from an agent."""
-    node = next(iter(lab.nodes.values()))
-    _, headers, _ = lab.ask(node, "HEAD", f"/team/images/{PATH}")
-    version = headers["etag"].strip('"')
-    unit = str(Unit(object_key("team/images", PATH, size, version, 4 * MIB), 0))
+    """Find who owns the chunk."""
+    unit = lab.unit(next(iter(lab.nodes.values())), PATH, size)
     order = Ownership([(n.uid, 1.0) for n in lab.nodes.values()]).of(unit)
     return [next(n for n in lab.nodes.values() if n.uid == uid) for uid in order]
 

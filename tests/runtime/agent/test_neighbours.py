@@ -88,6 +88,7 @@ def test_what_a_neighbour_has_taken_up_since_is_announced(lab, ring, files):
     before = lab.count("summaries_received", reader)
 
     lab.read(near, "train/c")
+    lab.until(lambda: lab.report(near).announced_units == 1, what="announcing")
     lab.until(lambda: lab.count("summaries_received", reader) > before, what="a new summary")
 
     assert lab.read(reader, "train/c") == files["c"]

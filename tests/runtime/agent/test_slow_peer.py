@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from runtime.contract.ownership import Ownership
-from runtime.contract.units import MIB, Unit, object_key
+from runtime.contract.units import MIB
 from tests.support.lab_proxy import DripProxy
 
 PATH = "train/shard.bin"
@@ -22,9 +22,8 @@ def test_a_reader_behind_a_slow_path_to_the_owner_is_served_by_a_standby(lab, or
     plan = lab.plan("cloud", datasets=(dataset,))
     lab.start()
     lab.until_ready()
-    _, headers, _ = lab.ask(lab.nodes["n0"], "HEAD", f"/team/images/{PATH}")
-    key = object_key("team/images", PATH, len(data), headers["etag"].strip('"'), 4 * MIB)
-    ranking = Ownership([(n.uid, 1.0) for n in lab.nodes.values()]).of(str(Unit(key, 0)))
+    unit = lab.unit(lab.nodes["n0"], PATH, len(data))
+    ranking = Ownership([(n.uid, 1.0) for n in lab.nodes.values()]).of(unit)
     owner, standby, reader = (lab.nodes[uid.removeprefix("uid-")] for uid in ranking)
 
     address = f"127.{lab.network}.8.8"

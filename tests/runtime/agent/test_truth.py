@@ -84,8 +84,14 @@ def test_bytes_that_rotted_on_disk_are_healed_and_counted(lab, origin, pair, dat
     assert lab.count("healed_cells", node) > 0
 
 
-def test_bytes_that_rotted_with_a_peer_are_not_taken_from_it(lab, origin, pair, data):
-    sender, receiver = pair
+def test_bytes_that_rotted_with_a_peer_are_not_taken_from_it(lab, origin, data):
+    """The receiver owns nothing, so that all it reads comes from the sender first."""
+    sender, receiver = lab.add("n0"), lab.add("n1")
+    owner, reader = lab.members("cloud")
+    members = (owner, replace(reader, role="client", weight=0.0))
+    lab.plan("cloud", datasets=(lab.dataset(origin.source),), members=members)
+    lab.start()
+    lab.until_ready()
     lab.read(sender, PATH)
     lab.until(lambda: lab.settled(sender))
     flip_everywhere(lab, sender)
