@@ -48,7 +48,7 @@ class Holdings:
         """Return what is another value whenever units have come or gone."""
         counters = self._store.counters
         used = tuple(tier.used for tier in self._store.tiers())
-        return used, counters.evictions, counters.corrupt_cells
+        return used, counters.fills, counters.evictions, counters.corrupt_cells
 
     def _made(self, version: int) -> Summary:
         names = [str(Unit(key, unit)) for key, unit in self._store.held()]

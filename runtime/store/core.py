@@ -61,10 +61,12 @@ def no_fault(_point: str) -> None:
 class Counters:
     """What a store did since it was opened.
 
-    ``refused`` counts reservations that were not admitted, ``removed_files`` what recovery took
-    away as half made or foreign, ``io_errors`` failed reads and writes of a medium.
+    ``fills`` counts units that were published, in whole or in part, ``refused`` reservations that
+    were not admitted, ``removed_files`` what recovery took away as half made or foreign,
+    ``io_errors`` failed reads and writes of a medium.
     """
 
+    fills: int = 0
     evictions: int = 0
     evicted_bytes: int = 0
     demotions: int = 0

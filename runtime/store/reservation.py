@@ -113,6 +113,7 @@ class Reservation:
         self._core.fault("fill.before-publish")
         resident.pair.publish(written)
         self._core.fault("fill.after-publish")
+        self._core.counters.fills += 1
         ranges = (self.blob.layout.cell_range(cell) for cell in written)
         size = sum(stop - start for start, stop in ranges)
         resident.pair.tier.count(resident, len(written), size)

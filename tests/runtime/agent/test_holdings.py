@@ -95,3 +95,28 @@ async def test_a_quiet_store_is_not_asked(store, holdings):
 
 async def test_an_agent_that_starts_anew_does_not_repeat_versions(store):
     assert Holdings(store).summary().version != Holdings(store).summary().version
+
+
+async def until(condition) -> None:
+    """Wait until a condition that another thread makes true holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the thread tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_a_unit_that_was_being_written_when_the_summary_was_made_is_announced_later(store):
+    holdings = Holdings(store)
+    task = asyncio.create_task(holdings.run())
+    layout = an_object(7, cells=1)
+    name = str(Unit(layout.key, 0))
+    blob = store.blob(layout, dataset=DATASET, policy="Epoch")
+    with store.reserve(blob, [0], spare=False) as reservation:
+        before = holdings.summary().version
+        await until(lambda: holdings.summary().version != before)
+        assert name not in holdings.summary()
+        reservation.write(0, bytes(layout.size))
+        assert reservation.commit()
+
+    await until(lambda: name in holdings.summary())
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
