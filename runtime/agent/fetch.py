@@ -137,14 +137,14 @@ class Fetcher:
 
     def _follow_with_group(self, content: Content, unit: int) -> None:
         """Fetch the rest of a group of which a member was read."""
-        busy = self.under_way(content.unit_name(unit)) is not None
-        if not busy and len(content.layout.unit_cells(unit)) > 1 and self._free(content, unit):
+        if len(content.layout.unit_cells(unit)) > 1:
             self.fetch_in_background(content, unit)
 
     def fetch_in_background(self, content: Content, unit: int) -> None:
-        """Start or join the fetch of a unit that nobody waits for."""
-        if self.under_way(content.unit_name(unit)) is None and self._free(content, unit):
-            flight = self._whole_flight(content, unit, DEMAND)
+        """Start the fetch of what is missing of a unit, unless it is under way."""
+        name = content.unit_name(unit)
+        if self.under_way(name) is None and (cells := self._free(content, unit)):
+            flight = self._launch(content, unit, name, cells, DEMAND, whole=True)
             assert flight.task is not None
             self._background.add(flight.task)
             flight.task.add_done_callback(self._background.discard)

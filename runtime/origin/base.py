@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Collection, Mapping
 
     from runtime.contract.plan import MountPlan, NetworkClass
 
@@ -117,6 +117,34 @@ def open_origin(
     from runtime.origin.generic import GenericOrigin  # noqa: PLC0415 - see above
 
     return GenericOrigin.open(mount, secret, timeouts=patience)
+
+
+def check_known(
+    mount: MountPlan,
+    secret: Mapping[str, str],
+    *,
+    kind: str,
+    options: Collection[str],
+    secrets: Collection[str],
+    login: str,
+) -> None:
+    """Refuse options and keys of a secret that a driver does not know, by name.
+
+    ``kind`` names the driver and ``login`` says which keys its secret takes, for the sentences.
+
+    Raises:
+        ConfigError: one of them is unknown.
+    """
+    if unknown := sorted(mount.options.keys() - options):
+        raise ConfigError(
+            f"the mount {mount.name!r} has the option {unknown[0]!r}, which {kind} sources do "
+            f"not know; they know {', '.join(sorted(options))}"
+        )
+    if unknown := sorted(secret.keys() - secrets):
+        raise ConfigError(
+            f"the secret of the mount {mount.name!r} has the key {unknown[0]!r}; {kind} sources "
+            f"take {login}"
+        )
 
 
 def shown(source: str) -> str:

@@ -15,7 +15,7 @@ from yarl import URL
 
 from runtime.errors import ConfigError, NoSuchPath, OriginLied, StaleVersion
 from runtime.origin import digest
-from runtime.origin.base import Found, shown
+from runtime.origin.base import Found, check_known, shown
 from runtime.origin.connections import Connections
 from runtime.origin.globs import selector
 from runtime.origin.ranges import Wanted, blocks, check_answer, status_error
@@ -75,16 +75,14 @@ class HttpOrigin:
         source_address: str | None,
     ) -> Self:
         """Return the origin of a mount, see ``base.open_origin``."""
-        if unknown := sorted(mount.options.keys() - _OPTIONS):
-            raise ConfigError(
-                f"the mount {mount.name!r} has the option {unknown[0]!r}, which HTTP sources do "
-                f"not know; they know {', '.join(sorted(_OPTIONS))}"
-            )
-        if unknown := sorted(secret.keys() - _SECRETS):
-            raise ConfigError(
-                f"the secret of the mount {mount.name!r} has the key {unknown[0]!r}; HTTP sources "
-                "take token, or username and password"
-            )
+        check_known(
+            mount,
+            secret,
+            kind="HTTP",
+            options=_OPTIONS,
+            secrets=_SECRETS,
+            login="token, or username and password",
+        )
         endpoint = mount.endpoints.for_class(network_class) or mount.options.get("endpoint", "")
         return cls(
             _moved(mount.source, endpoint),

@@ -18,7 +18,7 @@ from yarl import URL
 
 from runtime.errors import ConfigError, NoSuchPath, OriginUnavailable, StaleVersion
 from runtime.origin import digest
-from runtime.origin.base import Found, shown
+from runtime.origin.base import Found, check_known, shown
 from runtime.origin.connections import Connections
 from runtime.origin.globs import selector
 from runtime.origin.ranges import Wanted, blocks, check_answer, status_error
@@ -122,16 +122,14 @@ class OssOrigin:
         source_address: str | None,
     ) -> Self:
         """Return the origin of a mount, see ``base.open_origin``."""
-        if unknown := sorted(mount.options.keys() - _OPTIONS):
-            raise ConfigError(
-                f"the mount {mount.name!r} has the option {unknown[0]!r}, which OSS sources do "
-                f"not know; they know {', '.join(sorted(_OPTIONS))}"
-            )
-        if unknown := sorted(secret.keys() - _SECRETS):
-            raise ConfigError(
-                f"the secret of the mount {mount.name!r} has the key {unknown[0]!r}; OSS sources "
-                "take key, secret and token"
-            )
+        check_known(
+            mount,
+            secret,
+            kind="OSS",
+            options=_OPTIONS,
+            secrets=_SECRETS,
+            login="key, secret and token",
+        )
         endpoint = mount.endpoints.for_class(network_class) or mount.options.get("endpoint", "")
         if not endpoint:
             raise ConfigError(

@@ -187,11 +187,6 @@ class HttpServer:
         ports = list(self._tcp) if port is None else [port]
         await _close([self._tcp.pop(p) for p in ports if p in self._tcp], grace)
 
-    async def close_unix(self, path: str | None = None, *, grace: float = GRACE) -> None:
-        """Close the listener at ``path``, or all on Unix sockets, and their connections."""
-        paths = list(self._unix) if path is None else [path]
-        await _close([self._unix.pop(p) for p in paths if p in self._unix], grace)
-
     async def close(self, *, grace: float = GRACE) -> None:
         """Close every listener and its connections."""
         listeners = [*self._tcp.values(), *self._unix.values()]
