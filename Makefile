@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test bench lint format lock clean
 
 # The first Python on the path that is new enough; PYTHON=... chooses another.
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
@@ -21,6 +21,9 @@ demo: $(READY)  ## run the whole thing on this machine, in under a minute
 
 test: lint  ## everything that a change must pass
 	$(BIN)/pytest
+
+bench: $(READY)  ## measure it beside its peers; ARGS='--quick' is shorter
+	@$(BIN)/python -m tests.perf.bench $(ARGS)
 
 lint: $(READY)  ## style, types and import rules
 	$(BIN)/ruff check

@@ -20,14 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "apply": ("cache_ctl.cli.objects:apply", "Apply objects to the cluster that runs here."),
     "cat": ("cache_ctl.cli.files:cat", "Write files of a dataset to standard output."),
     "classify": ("cache_ctl.cli.classify:command", "Tell each node's network class, and why."),
     "cp": ("cache_ctl.cli.files:cp", "Copy files of a dataset to this machine."),
+    "delete": ("cache_ctl.cli.objects:delete", "Delete objects of the cluster that runs here."),
     "demo": ("cache_ctl.cli.demo:command", "Run a small edge cluster here and check every byte."),
+    "describe": (
+        "cache_ctl.cli.describe:command",
+        "Explain one object of the cluster that runs here.",
+    ),
+    "down": ("cache_ctl.cli.up:down", "Stop the cluster that runs here."),
     "du": ("cache_ctl.cli.files:du", "Sum the sizes of a dataset's files."),
+    "env": ("cache_ctl.cli.status:env", "Print the environment that reads a dataset on a node."),
     "explain": ("cache_ctl.cli.explain:command", "Tell why a node, a dataset or a chunk is so."),
+    "get": ("cache_ctl.cli.objects:get", "List objects of the cluster that runs here."),
     "ls": ("cache_ctl.cli.files:ls", "List files of a dataset."),
+    "status": ("cache_ctl.cli.status:status", "Show the cluster that runs here at a glance."),
     "topology": ("cache_ctl.cli.topology:command", "Show domains, their graphs and routes."),
+    "up": ("cache_ctl.cli.up:up", "Run a cluster on this machine from files."),
 }
 """Where each command is, as ``module:name``, and its line of help."""
 

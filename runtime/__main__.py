@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("runtime")
 
+LISTEN_SECONDS: Final = 1.0
+"""Between two tries of a port that is in use."""
 KEYS_PAUSES: Final = (0.05, 0.2, 0.5)
 """Before the keys are read again."""
 
@@ -41,7 +44,8 @@ class Node:
         self._agent: Agent | None = None
         self._routes: Routes | None = None
         self._port: int | None = None
-        self._server = HttpServer(self._handle, on_error=answer_of)
+        self._trying: asyncio.Task[None] | None = None
+        self._server = HttpServer(self._handle, on_error=answer_of, remembered=self._remembered)
 
     def _handle(self, request: Request) -> Answer | Awaitable[Answer]:
         if self._routes is None:
@@ -49,6 +53,9 @@ class Node:
                 return Answer(200, (), (b"ok\n",))
             return sentence(503, "the agent waits for its first plan")
         return self._routes(request)
+
+    def _remembered(self, request: bytes) -> tuple[bytes, bytes] | None:
+        return self._routes.remembered(request) if self._routes is not None else None
 
     def _accept(self, address: str) -> bool:
         if self._agent is None:
@@ -76,6 +83,7 @@ class Node:
             stopping.cancel()
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+            await self._stop_trying()
             await self._server.close()
             if self._agent is not None:
                 await self._agent.close()
@@ -109,15 +117,54 @@ class Node:
     async def _listen(self) -> None:
         """Open the port when there are peers, and close it when there are none."""
         assert self._agent is not None
-        if self._agent.view.distributed and self._port is None:
-            self._port = await self._server.listen_tcp(
-                self._settings.address, self._settings.port, on_accept=self._accept
-            )
-            log.info("listens on %s:%d", self._settings.address, self._port)
-        elif not self._agent.view.distributed and self._port is not None:
+        await self._stop_trying()
+        self._agent.port_problem = ""
+        if not self._agent.view.distributed and self._port is not None:
             await self._server.close_tcp(self._port)
             self._port = None
             log.info("listens on its Unix socket only")
+        elif (
+            self._agent.view.distributed
+            and self._port is None
+            and not await self._open_port(self._agent)
+        ):
+            self._trying = asyncio.create_task(self._keep_trying(self._agent), name="port")
+
+    async def _open_port(self, agent: Agent) -> bool:
+        """Open the port, or report why it cannot be opened; readers on the node need none."""
+        settings = self._settings
+        try:
+            self._port = await self._server.listen_tcp(
+                settings.address, settings.port, on_accept=self._accept
+            )
+        except ConfigError as error:
+            cause = error.__cause__
+            away = isinstance(cause, OSError) and cause.errno == errno.EADDRNOTAVAIL
+            remedy = (
+                "correct the Node's InternalIP, which is none of this machine's addresses"
+                if away
+                else "end what uses it, or correct the CacheRuntime's port"
+            )
+            text = f"{error}; {remedy}"
+            if text != agent.port_problem:
+                log.error("%s", text)  # noqa: TRY400 - the sentence says it all
+            agent.port_problem = text
+            return False
+        agent.port_problem = ""
+        log.info("listens on %s:%d", settings.address, self._port)
+        return True
+
+    async def _keep_trying(self, agent: Agent) -> None:
+        while True:
+            await asyncio.sleep(LISTEN_SECONDS)
+            if await self._open_port(agent):
+                return
+
+    async def _stop_trying(self) -> None:
+        if self._trying is not None:
+            self._trying.cancel()
+            await asyncio.gather(self._trying, return_exceptions=True)
+            self._trying = None
 
 
 async def _keys(settings: AgentSettings) -> Keys:

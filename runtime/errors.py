@@ -4,7 +4,9 @@
 
     CacheError
     ├── ConfigError          a setting or a plan is not usable
-    ├── AccessDenied         the token is missing, forged or of another scope
+    │   └── SecretMissing    a secret that a mount names is not on this node
+    ├── AccessDenied         the token is of another scope
+    │   └── TokenInvalid        it is missing, or was not made here
     ├── NoSuchPath           the snapshot has no such path
     ├── StaleVersion         the object changed at the origin; this version can no longer be had
     ├── RefusedByPolicy      the Dataset refuses reads on LocalOnly nodes
@@ -13,7 +15,8 @@
     ├── OriginError
     │   ├── OriginUnavailable   no connection, 5xx, or too slow
     │   ├── OriginRefused       401, 403, or a wrong key
-    │   └── OriginLied          short body, wrong range, changed etag, wrong digest
+    │   ├── OriginLied          short body, wrong range, changed etag, wrong digest
+    │   └── NothingMatches      a listing without an object
     └── PeerError
         ├── PeerUnavailable     no connection, or too slow
         ├── PeerMissing         the peer does not hold the unit
@@ -32,8 +35,16 @@ class ConfigError(CacheError):
     """A setting or a plan is not usable."""
 
 
+class SecretMissing(ConfigError):
+    """A secret that a mount names is not on this node."""
+
+
 class AccessDenied(CacheError):
-    """The token is missing, forged or of another scope."""
+    """The token is of another scope."""
+
+
+class TokenInvalid(AccessDenied):
+    """The token is missing, or was not made with the keys of this runtime."""
 
 
 class NoSuchPath(CacheError):
@@ -70,6 +81,10 @@ class OriginRefused(OriginError):
 
 class OriginLied(OriginError):
     """The origin's answer contradicts its own headers, the snapshot or a digest."""
+
+
+class NothingMatches(OriginError):
+    """The origin has no object that the Dataset's mounts select."""
 
 
 class PeerError(CacheError):

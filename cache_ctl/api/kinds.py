@@ -21,6 +21,7 @@ class Kind:
     name: str
     plural: str
     namespaced: bool = True
+    short_names: tuple[str, ...] = ()
 
     @property
     def api_version(self) -> str:
@@ -32,21 +33,26 @@ class Kind:
         """Tell whether this is one of the kinds that this project defines."""
         return self.group == GROUP
 
+    @property
+    def resource(self) -> str:
+        """Return how kubectl names it beside an object: ``dataset.cachectl.dev``, ``node``."""
+        return f"{self.name.lower()}.{self.group}" if self.group else self.name.lower()
+
     def __str__(self) -> str:
         return self.name
 
 
-DATASET = Kind(GROUP, VERSION, "Dataset", "datasets")
-CACHE_RUNTIME = Kind(GROUP, VERSION, "CacheRuntime", "cacheruntimes")
-CACHE_PREWARM = Kind(GROUP, VERSION, "CachePrewarm", "cacheprewarms")
-CACHE_WORKER = Kind(GROUP, VERSION, "CacheWorker", "cacheworkers")
+DATASET = Kind(GROUP, VERSION, "Dataset", "datasets", short_names=("dset",))
+CACHE_RUNTIME = Kind(GROUP, VERSION, "CacheRuntime", "cacheruntimes", short_names=("crt",))
+CACHE_PREWARM = Kind(GROUP, VERSION, "CachePrewarm", "cacheprewarms", short_names=("prewarm",))
+CACHE_WORKER = Kind(GROUP, VERSION, "CacheWorker", "cacheworkers", short_names=("cworker",))
 NETWORK_TOPOLOGY = Kind(GROUP, VERSION, "NetworkTopology", "networktopologies", namespaced=False)
 
-NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
-NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
-CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+NODE = Kind("", "v1", "Node", "nodes", namespaced=False, short_names=("no",))
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False, short_names=("ns",))
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps", short_names=("cm",))
 SECRET = Kind("", "v1", "Secret", "secrets")
-EVENT = Kind("", "v1", "Event", "events")
+EVENT = Kind("", "v1", "Event", "events", short_names=("ev",))
 
 NODE_POOL = Kind("apps.openyurt.io", "v1beta2", "NodePool", "nodepools", namespaced=False)
 NODE_GROUP = Kind("apps.kubeedge.io", "v1alpha1", "NodeGroup", "nodegroups", namespaced=False)
@@ -67,6 +73,23 @@ def find_kind(api_version: str, name: str) -> Kind | None:
     """Return the kind of an object, whichever version of its group it is written in."""
     group, _, _ = api_version.rpartition("/")
     return _BY_NAME.get((group, name))
+
+
+def find_resource(word: str) -> Kind | None:
+    """Return the kind that a word on a command line means, or None.
+
+    It may be the kind's name, plural or short name, in any case, with or without the group.
+    """
+    name, _, group = word.lower().partition(".")
+    return next(
+        (
+            kind
+            for kind in KINDS
+            if name in (kind.name.lower(), kind.plural, *kind.short_names)
+            and group in ("", kind.group)
+        ),
+        None,
+    )
 
 
 def kind_of(body: Resource) -> Kind | None:

@@ -7,6 +7,7 @@ wrote it meant something by it.
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 import types
 from dataclasses import dataclass
@@ -95,7 +96,11 @@ def load_files(paths: Iterable[Path]) -> Loaded:
     Raises:
         Unreadable: a file cannot be read.
     """
-    return _collect(found for path in paths for found in documents(_read(path), str(path)))
+    return _collect(found for path in paths for found in documents(_read(path), _shown(path)))
+
+
+def _shown(path: Path) -> str:
+    return "standard input" if str(path) == "-" else str(path)
 
 
 def _read(path: Path) -> str:
@@ -193,11 +198,17 @@ def _metadata_problems(kind: Kind, metadata: Any) -> Iterator[tuple[Place, str]]
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
         yield ("metadata", "name"), "metadata.name is missing"
+    elif not re.fullmatch(meta.DNS_NAME, name):
+        text = f"metadata.name is {name!r}; {_SAID_BY_PATTERN[meta.DNS_NAME]}"
+        yield ("metadata", "name"), text
     elif kind is kinds.NETWORK_TOPOLOGY and name != DEFAULT_NAME:
         text = f"metadata.name is {name}; a cluster has one NetworkTopology, named {DEFAULT_NAME}"
         yield ("metadata", "name"), text
     if metadata.get("namespace") and not kind.namespaced:
         yield ("metadata", "namespace"), f"{kind} has no namespace; remove metadata.namespace"
+    elif not re.fullmatch(meta.DNS_LABEL, str(metadata.get("namespace") or DEFAULT_NAMESPACE)):
+        said = _SAID_BY_PATTERN[meta.DNS_LABEL]
+        yield ("metadata", "namespace"), f"metadata.namespace is {metadata['namespace']!r}; {said}"
     for section in ("labels", "annotations"):
         yield from _map_problems(section, metadata.get(section) or {})
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import signal
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 
-from cache_ctl.cli.state import STATE_DIR
+from cache_ctl.cli.state import naming, program, shown, state_dir_option
 from runtime.contract import codec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from pathlib import Path
 
     from cache_ctl.demo.figures import Outcome, PoolFigures
 
 
 @click.command("demo")
-@STATE_DIR
+@state_dir_option(Path("~/.local/state/cachectl/demo"))
 @click.option(
     "-o",
     "--output",
@@ -44,18 +41,16 @@ def command(context: click.Context, state_dir: Path, output: str) -> None:
     from cache_ctl.demo.run import run  # noqa: PLC0415 - no other command needs what it loads
     from cache_ctl.demo.screen import Screen, next_commands  # noqa: PLC0415 - as above
 
-    folder = state_dir.expanduser().absolute()
     quiet = output == "json"
     screen = Screen(Console(quiet=quiet))
     try:
-        outcome = asyncio.run(_interruptible(run(folder, screen)))
+        outcome = asyncio.run(_interruptible(run(state_dir, screen)))
     except asyncio.CancelledError:
         raise click.Abort from None
     if quiet:
         click.echo(json.dumps(document(outcome), indent=2))
     else:
-        given = context.get_parameter_source("state_dir") is ParameterSource.COMMANDLINE
-        commands = next_commands(_program(), folder / "files", folder if given else None)
+        commands = next_commands(program(), shown(state_dir / "files"), naming(state_dir))
         screen.finish(outcome, commands)
     if not outcome.ok:
         context.exit(1)
@@ -86,8 +81,3 @@ def _domain(pool: PoolFigures) -> dict[str, Any]:
         "members": list(pool.nodes),
         "samplesPerSecond": rates,
     }
-
-
-def _program() -> str:
-    """Return how this program was called, or its name where that is enough."""
-    return "cachectl" if shutil.which("cachectl") else sys.argv[0]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 from fsspec.callbacks import Callback
 
+from cache_ctl.domain.quantity import short_bytes
 from cache_ctl.errors import InvalidInput, Unreadable
 from runtime.client.failures import Failure, PathIsDirectory, PathMissing
 from runtime.client.filesystem import CacheFileSystem
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _BLOCK: Final = 4 << 20
-_KIB: Final = 1024
 _COPIES_AT_ONCE: Final = 4
 _LONG_COPY: Final = 16 << 20
 """A copy of fewer bytes shows no progress bar."""
@@ -140,7 +140,7 @@ def du(
     for path in _expand(filesystem, paths):
         filesystem.info(path)  # says that there is no such path
         for name, size in sorted(_sizes(filesystem, path, summary=summary).items()):
-            click.echo(f"{_human(size) if human else size}\t{name}")
+            click.echo(f"{short_bytes(size) if human else size}\t{name}")
 
 
 def _sizes(filesystem: CacheFileSystem, path: str, *, summary: bool) -> dict[str, int]:
@@ -278,13 +278,3 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     ) as bar:
         task = bar.add_task("copy", total=total)
         yield lambda count: bar.advance(task, count)
-
-
-def _human(size: int) -> str:
-    """Return a size in the unit that fits it, with one decimal below ten."""
-    unit, amount = "", float(size)
-    for larger in ("Ki", "Mi", "Gi", "Ti", "Pi"):
-        if amount < _KIB:
-            break
-        unit, amount = larger, amount / _KIB
-    return f"{amount:.1f}{unit}" if unit and amount < 10 else f"{amount:.0f}{unit}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _PIPE_WIDTH: Final = 1000
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
 CLASS_STYLES: Final = {"Cloud": "cyan", "Dedicated": "green", "Basic": "yellow"}
 
 
@@ -56,3 +60,18 @@ def print_table(
 def note(text: str) -> None:
     """Print a remark to standard error, where it does not disturb a reading program."""
     click.echo(f"cachectl: {text}", err=True)
+
+
+def age(timestamp: str, now: dt.datetime) -> str:
+    """Return how long ago a time of Kubernetes was: ``42s``, ``5m30s``, ``3h``, ``12d``."""
+    then = dt.datetime.fromisoformat(timestamp)
+    seconds = max(0, int((now - then).total_seconds()))
+    if seconds < 2 * _MINUTE:
+        return f"{seconds}s"
+    if seconds < 10 * _MINUTE:
+        return f"{seconds // _MINUTE}m{seconds % _MINUTE}s"
+    if seconds < 3 * _HOUR:
+        return f"{seconds // _MINUTE}m"
+    if seconds < 2 * _DAY:
+        return f"{seconds // _HOUR}h"
+    return f"{seconds // _DAY}d"

@@ -10,8 +10,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -21,18 +25,59 @@ from runtime.contract.plan import Plan
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.contract.plan import DatasetPlan
 
-DEFAULT = Path("~/.local/state/cachectl/demo")
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+DEFAULT: Final = Path("~/.local/state/cachectl/local")
+_VARIABLE: Final = "CACHECTL_STATE_DIR"
 
-STATE_DIR = click.option(
-    "--state-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DEFAULT,
-    show_default=True,
-    envvar="CACHECTL_STATE_DIR",
-    help="State directory of a local cluster.",
-)
+
+class StatePath(click.Path):
+    """A state directory: absolute, with ``~`` resolved wherever it came from."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the absolute path."""
+        found = super().convert(value, param, ctx)
+        return Path(os.fsdecode(found)).expanduser().absolute()
+
+
+def state_dir_option(default: Path) -> Callable[[_Command], _Command]:
+    """Return the option ``--state-dir`` with this default."""
+    return click.option(
+        "--state-dir",
+        type=StatePath(file_okay=False, path_type=Path),
+        default=default,
+        show_default=str(default),
+        envvar=_VARIABLE,
+        help="State directory of a local cluster.",
+    )
+
+
+STATE_DIR: Final = state_dir_option(DEFAULT)
+
+
+def program() -> str:
+    """Return how this program was called, or its name where that is enough."""
+    return "cachectl" if shutil.which("cachectl") else sys.argv[0]
+
+
+def naming(state_dir: Path) -> str:
+    """Return the option that names a state directory in a command to type, or nothing.
+
+    Nothing is needed for the one that commands use by themselves.
+    """
+    usual = Path(os.environ.get(_VARIABLE) or DEFAULT).expanduser().absolute()
+    return "" if state_dir == usual else f" --state-dir {shown(state_dir)}"
+
+
+def shown(path: Path) -> str:
+    """Return a path as a word for the shell, short where it lies in the home directory."""
+    home = Path.home()
+    if path.is_relative_to(home) and path != home:
+        return f"~/{shlex.quote(str(path.relative_to(home)))}"
+    return shlex.quote(str(path))
 
 
 class State:

@@ -19,7 +19,6 @@ from cache_ctl.demo.figures import PoolFigures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -118,17 +117,17 @@ class Screen:
             self._console.print(f"  {command}", style="bold", highlight=False, soft_wrap=True)
 
 
-def next_commands(program: str, files: Path, state_dir: Path | None) -> tuple[str, ...]:
+def next_commands(program: str, files: str, where: str) -> tuple[str, ...]:
     """Return three commands that look into what the demo left.
 
-    ``program`` is how ``cachectl`` is called here; ``state_dir`` is given if it must be named.
+    ``program`` is how ``cachectl`` is called here, ``files`` the folder of the applied files, and
+    ``where`` the option that names the state directory, if it must be named.
     """
-    where = f" --state-dir {state_dir}" if state_dir else ""
     chunk = "training/images train/shards/part-00.tar 0 --from factory-east-1"
     return (
         f"{program} explain node store-1{where}",
         f"{program} explain chunk {chunk}{where}",
-        f"{program} topology -f {files / 'nodes.yaml'} -o svg --output-file topology.svg",
+        f"{program} topology -f {files}/nodes.yaml -o svg --output-file topology.svg",
     )
 
 

@@ -29,6 +29,7 @@ _RATE_UNITS = {"bit": 1, "kbit": 10**3, "Mbit": 10**6, "Gbit": 10**9, "Tbit": 10
 _RATE_BY_LOWER = {unit.lower(): factor for unit, factor in _RATE_UNITS.items()}
 _AMOUNT = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
 _MAX = 2**63 - 1
+_KIB = 1024
 
 
 def parse_bytes(text: object, field: str) -> int:
@@ -81,3 +82,13 @@ def format_rate(bytes_per_second: int) -> str:
         if bits and bits % _RATE_UNITS[unit] == 0:
             return f"{bits // _RATE_UNITS[unit]}{unit}"
     return f"{bits}bit"
+
+
+def short_bytes(count: int) -> str:
+    """Return an amount of bytes for people, in two to four digits: ``1536`` is ``1.5Ki``."""
+    unit, amount = "", float(count)
+    for larger in ("Ki", "Mi", "Gi", "Ti", "Pi"):
+        if amount < _KIB:
+            break
+        unit, amount = larger, amount / _KIB
+    return f"{amount:.1f}{unit}" if unit and amount < 10 else f"{amount:.0f}{unit}"

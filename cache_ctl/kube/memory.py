@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
+import re
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cache_ctl.api import kinds
 from cache_ctl.api.conditions import timestamp
 from cache_ctl.api.kinds import Kind, Resource, kind_of, name_of, namespace_of, title_of, uid_of
+from cache_ctl.api.meta import DNS_NAME
 from cache_ctl.kube import fieldsets
 from cache_ctl.kube.cluster import (
     ApplyConflict,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 
 _KEPT_EVENTS: Final = 500
+_LONGEST_EVENT_NAME: Final = 253 - 17
 _OWNED_METADATA: Final = ("labels", "annotations", "ownerReferences", "finalizers")
 
 
@@ -197,7 +200,7 @@ class MemoryCluster:
         self, about: Resource, *, reason: str, message: str, warning: bool = False
     ) -> None:
         """See ``Cluster``. The oldest Events go first when there are many."""
-        name = f"{name_of(about)}.{self._version:016x}"
+        name = f"{name_of(about)[:_LONGEST_EVENT_NAME]}.{self._version:016x}"
         namespace = namespace_of(about) or "default"
         body: Resource = {
             "apiVersion": "v1",
@@ -230,6 +233,12 @@ class MemoryCluster:
         if not name_of(body) or bool(namespace_of(body)) != kind.namespaced:
             needs = "a name and a namespace" if kind.namespaced else "a name and no namespace"
             raise ObjectRefused(f"{title_of(body)} needs {needs}")
+        for part, text in (("name", name_of(body)), ("namespace", namespace_of(body) or "none")):
+            if not re.fullmatch(DNS_NAME, text):
+                raise ObjectRefused(
+                    f"metadata.{part} of {title_of(body)} is refused; use lower-case letters, "
+                    "digits, hyphens and dots"
+                )
         return kind, (namespace_of(body), name_of(body))
 
     def _check_preconditions(self, body: Resource, entry: _Entry | None) -> None:

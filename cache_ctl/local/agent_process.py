@@ -66,10 +66,17 @@ class AgentProcess:
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {name}")
         self.last_words = ""
         """The last line that it wrote before it ended by itself; often the reason."""
+        self.deaths = 0
+        """How often in a row it ended by itself soon after its start."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while it runs."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
 
     async def _keep(self) -> None:
         clock = asyncio.get_running_loop().time
-        deaths = 0
         while True:
             started = clock()
             try:
@@ -78,8 +85,8 @@ class AgentProcess:
             except OSError as error:
                 code = f"{error}"
             self.last_words = _last_line(self._log_file)
-            deaths = 1 if clock() - started >= STEADY_SECONDS else deaths + 1
-            wait = self._restarts.wait(deaths)
+            self.deaths = 1 if clock() - started >= STEADY_SECONDS else self.deaths + 1
+            wait = self._restarts.wait(self.deaths)
             _log.warning(
                 "agent of %s ended (%s), starting it again in %.1f s: %s; see %s",
                 self._name,

@@ -54,6 +54,7 @@ def status_of(report: NodeReport) -> dict[str, Any]:
     """Return a report as the status of a CacheWorker: all but what grows with other nodes."""
     status = CacheWorkerStatus(
         ready=report.ready,
+        message=report.problem,
         plan_generation=report.plan_generation,
         network_class=report.network_class,
         mode=report.mode,

@@ -9,7 +9,9 @@
     nodes/<node>/                an agent's own folder, and beside what it makes there:
         settings.json keys.json agent.log agent.sock secrets/<namespace>.<secret>/<key>
         follow.json              a link to the plan that this node follows
-    lock                         held by the process that runs the cluster
+    control.sock                 commands to the process that runs the cluster
+    up.log                       its output, where it runs detached
+    lock                         held by it
 """
 
 from __future__ import annotations
@@ -110,8 +112,8 @@ class StateDir:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise StateInUse(
-                    f"another process runs a cluster in {self.root}; stop it, or choose another "
-                    "state directory"
+                    f"another process runs a cluster in {self.root}; stop it (cachectl down), or "
+                    "choose another state directory"
                 ) from error
             try:
                 yield
@@ -119,6 +121,19 @@ class StateDir:
                 if self._sockets is not None:
                     shutil.rmtree(self._sockets, ignore_errors=True)
                     self._sockets = None
+
+    def in_use(self) -> bool:
+        """Tell whether a process runs a cluster here at this moment."""
+        try:
+            lock = (self.root / "lock").open("rb")
+        except OSError:
+            return False
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
 
     def master_key(self, runtime: str) -> bytes:
         """Return the master key of the runtime ``namespace/name``, made on first use."""

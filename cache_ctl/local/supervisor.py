@@ -99,6 +99,11 @@ class Supervisor:
         """The latest report of each agent that answers, by node name."""
         return dict(self._reports)
 
+    @property
+    def processes(self) -> Mapping[str, AgentProcess]:
+        """The agents' processes, by node name."""
+        return {node: running.process for node, running in self._running.items()}
+
     def subscribe(self, listener: Callable[[], object]) -> None:
         """Call the listener after every report."""
         self._listeners.append(listener)

@@ -18,16 +18,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cache_ctl.api.conditions import find
 from cache_ctl.api.kinds import (
+    CACHE_WORKER,
+    EVENT,
     KINDS,
     NODE,
     Kind,
     Resource,
     kind_of,
+    name_of,
+    namespace_of,
     title_of,
+    uid_of,
 )
 from cache_ctl.errors import ControlError, InvalidInput
 from cache_ctl.kube.cache import ObjectCache
@@ -47,11 +52,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from cache_ctl.local.agent_process import AgentProcess
     from cache_ctl.reconcile.clock import Clock
     from runtime.contract.report import NodeReport
 
 MANAGER = "cachectl-user"
 """The field manager of what people apply."""
+Applied = Literal["created", "configured", "unchanged"]
+"""What became of an object that was applied."""
+_NOT_FOR_PEOPLE = (CACHE_WORKER, EVENT)
 AGENT = (sys.executable, "-m", "runtime")
 
 
@@ -138,28 +147,61 @@ class LocalWorld:
             self._changed.set()
 
     async def apply(self, objects: Iterable[Resource]) -> None:
-        """Apply objects as ``kubectl apply`` would; of other kinds than ours the status too.
+        """Apply objects one after the other, as ``apply_one`` does."""
+        for body in objects:
+            await self.apply_one(body)
 
-        What another server gave them (uid, versions, owners) is left out, so that objects may come
+    async def apply_one(self, body: Resource) -> Applied:
+        """Apply an object as ``kubectl apply`` would; of another kind than ours the status too.
+
+        What another server gave it (uid, versions, owners) is left out, so that objects may come
         from ``kubectl get -o yaml``.
 
         Raises:
-            InvalidInput: an object is of no kind that is known here.
-            ClusterError: the cluster refuses an object.
+            InvalidInput: the object is of no kind that is known here, or of one that the
+                controller writes.
+            ClusterError: the cluster refuses it.
         """
-        for body in objects:
-            kind = kind_of(body)
-            if kind is None:
-                raise InvalidInput(f"{title_of(body)} is of a kind that is not known here")
-            applied = await self.cluster.apply(_as_written(body), manager=MANAGER)
-            if body.get("status") and not kind.ours:
-                await self.cluster.apply_status(
-                    {**applied, "status": body["status"]}, manager=MANAGER
-                )
+        kind = kind_of(body)
+        if kind is None:
+            raise InvalidInput(f"{title_of(body)} is of a kind that is not known here")
+        if kind in _NOT_FOR_PEOPLE:
+            raise InvalidInput(
+                f"{title_of(body)} is refused, as {kind} objects are written by the controller; "
+                "remove it from what you apply"
+            )
+        before = await self.cluster.get(kind, name_of(body), namespace_of(body))
+        after = await self.cluster.apply(_as_written(body), manager=MANAGER)
+        if body.get("status") and not kind.ours:
+            after = await self.cluster.apply_status(
+                {**after, "status": body["status"]}, manager=MANAGER
+            )
+        if before is None:
+            return "created"
+        return "unchanged" if _version(after) == _version(before) else "configured"
 
     async def delete(self, kind: Kind, name: str, namespace: str = "") -> None:
         """Delete an object; it is fine when there is none."""
         await self.cluster.delete(kind, name, namespace)
+
+    async def delete_wholly(
+        self, kind: Kind, name: str, namespace: str = "", *, seconds: float
+    ) -> bool:
+        """Delete an object and wait until its finalizers have let it go; False: there is none.
+
+        Raises:
+            NotInTime: it is still there after ``seconds``.
+        """
+        body = await self.cluster.get(kind, name, namespace)
+        if body is None or not await self.cluster.delete(kind, name, namespace):
+            return False
+
+        def gone(world: LocalWorld) -> bool:
+            found = world.objects.get(kind, name, namespace)
+            return found is None or uid_of(found) != uid_of(body)
+
+        await self.until(gone, seconds=seconds, what=f"{title_of(body)} to be gone")
+        return True
 
     def is_true(self, kind: Kind, name: str, namespace: str = "", *, condition: str) -> bool:
         """Tell whether an object's status has this condition as True, for its present spec."""
@@ -171,6 +213,11 @@ class LocalWorld:
     def reports(self) -> Mapping[str, NodeReport]:
         """The latest report of each agent that answers, by node name."""
         return self._supervisor.reports
+
+    @property
+    def processes(self) -> Mapping[str, AgentProcess]:
+        """The agents' processes, by node name."""
+        return self._supervisor.processes
 
     def socket(self, node: str) -> Path:
         """Return the Unix socket of a node's agent, for readers on that node."""
@@ -187,10 +234,10 @@ class LocalWorld:
         self,
         condition: Callable[[LocalWorld], bool],
         *,
-        seconds: float,
+        seconds: float | None,
         what: str,
     ) -> None:
-        """Wait until the condition holds; it is asked after every change.
+        """Wait until the condition holds; it is asked after every change. None: without end.
 
         Raises:
             NotInTime: it did not hold within ``seconds``; the sentence says ``what`` was awaited.
@@ -203,11 +250,15 @@ class LocalWorld:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise NotInTime(f"waited {seconds:g} s for {what}, in vain") from None
+            raise NotInTime(f"waited {seconds or 0:g} s for {what}, in vain") from None
 
     def nodes(self) -> list[str]:
         """Return the names of all nodes, sorted."""
         return sorted(body["metadata"]["name"] for body in self.objects.list(NODE))
+
+
+def _version(body: Resource) -> str:
+    return str(body["metadata"].get("resourceVersion", ""))
 
 
 def _as_written(body: Resource) -> Resource:

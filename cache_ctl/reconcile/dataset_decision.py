@@ -13,6 +13,7 @@ from cache_ctl.api.meta import dump
 from cache_ctl.api.v1alpha1.cacheworker import CacheWorker, WorkerDataset
 from cache_ctl.api.v1alpha1.dataset import CachedStatus, Dataset, DatasetDomain, SnapshotStatus
 from cache_ctl.reconcile.rows import Row, percent, rows
+from runtime.contract import troubles
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,6 +45,7 @@ def refused(reason: str, message: str) -> tuple[Finding, ...]:
     return (
         false(reasons.READY, reason, message),
         unknown(reasons.SNAPSHOT_TAKEN, reason, message),
+        unknown(reasons.ORIGIN_REACHABLE, reason, message),
         false(reasons.PLACED, reason, message),
         unknown(reasons.WARM, reason, message),
     )
@@ -144,22 +146,64 @@ def _findings(
         text = f"files can be read on {len(usable)} of {len(shares)} nodes"
         ready = true(reasons.READY, reasons.DATASET_READY, text)
     else:
-        ready = false(reasons.READY, taken.reason, taken.message)
-    return ready, taken, _placed_finding(view, shares), _warm_finding(snapshot, domains)
+        ready = _unready_finding(shares, taken)
+    return (
+        ready,
+        taken,
+        _origin_finding(shares, snapshot),
+        _placed_finding(view, shares),
+        _warm_finding(view, snapshot, domains),
+    )
+
+
+def _unready_finding(shares: list[_Share], taken: Finding) -> Finding:
+    """Say why nobody can read: where agents answer, it is for want of a snapshot."""
+    said = sorted(
+        f"{share.worker.spec.node} ({share.worker.status.message})"
+        for share in shares
+        if share.worker.status.message
+    )
+    answered = any(share.worker.status.ready for share in shares)
+    if taken.status != "True" and (answered or not said):
+        return false(reasons.READY, taken.reason, taken.message)
+    text = f"none of {len(shares)} agents is ready" + (f": {', '.join(said[:3])}" if said else "")
+    return false(reasons.READY, reasons.AGENTS_NOT_READY, text)
+
+
+def _origin_finding(shares: list[_Share], snapshot: SnapshotStatus | None) -> Finding:
+    """Say whether what is not cached can be had: by the last listings and fetches."""
+    told = []
+    for share in shares:
+        report = share.report
+        if report is None or not share.worker.status.ready:
+            continue
+        if report.origin_reason:
+            told.append((share.worker.spec.node, report.origin_reason, report.origin_error))
+        elif report.reason in troubles.OF_ORIGIN:
+            told.append((share.worker.spec.node, report.reason, report.error))
+    if told:
+        node, reason, error = min(told)
+        text = f"{len(told)} of {len(shares)} agents cannot fetch; {node}: {error}"
+        return false(reasons.ORIGIN_REACHABLE, reason, text)
+    if snapshot is None:
+        text = "nothing has been asked of the origin yet"
+        return unknown(reasons.ORIGIN_REACHABLE, reasons.SNAPSHOT_PENDING, text)
+    text = "no agent has failed to fetch from it of late"
+    return true(reasons.ORIGIN_REACHABLE, reasons.ORIGIN_ANSWERS, text)
 
 
 def _snapshot_finding(
     view: DatasetView, shares: list[_Share], snapshot: SnapshotStatus | None
 ) -> Finding:
     failed = sorted(
-        (share.worker.spec.node, share.report.error)
+        (share.worker.spec.node, share.report.error, share.report.reason)
         for share in shares
         if share.report is not None and share.report.error
     )
     if failed:
-        node, error = failed[0]
+        node, error, reason = failed[0]
         text = f"{len(failed)} of {len(shares)} agents report an error; {node}: {error}"
-        return false(reasons.SNAPSHOT_TAKEN, reasons.SNAPSHOT_FAILED, text)
+        return false(reasons.SNAPSHOT_TAKEN, reason or reasons.SNAPSHOT_FAILED, text)
     have = sum(share.report is not None and bool(share.report.snapshot) for share in shares)
     if snapshot is None or have < len(shares):
         text = f"{have} of {len(shares)} agents have a snapshot of {view.dataset.ref}"
@@ -185,12 +229,35 @@ def _placed_finding(view: DatasetView, shares: list[_Share]) -> Finding:
     return true(reasons.PLACED, reasons.AGENTS_FOLLOW, f"all {len(shares)} agents follow it")
 
 
-def _warm_finding(snapshot: SnapshotStatus | None, domains: list[DatasetDomain]) -> Finding:
+def _too_small(view: DatasetView, row: Row, whole: int) -> str:
+    """Say that a row's tiers cannot hold what it is to keep, if they cannot."""
+    quotas = [
+        sum(tier.quota for tier in worker.status.tiers)
+        for worker in row.workers
+        if worker.spec.role == "cache"
+    ]
+    if not all(quotas) or not quotas:
+        return ""  # not all have told of their tiers yet
+    needed = whole * view.dataset.spec.replicas_per_domain if row.distributed else whole
+    room = sum(quotas) if row.distributed else min(quotas)
+    if needed <= room:
+        return ""
+    what = "the tiers" if row.distributed else "a node's tiers"
+    return f"{row.name}: {what} hold {room} bytes, and the Dataset needs {needed}"
+
+
+def _warm_finding(
+    view: DatasetView, snapshot: SnapshotStatus | None, domains: list[DatasetDomain]
+) -> Finding:
     """Warm is about what is shared; where nothing is, about each node's own copy."""
     if snapshot is None:
         return unknown(reasons.WARM, reasons.SNAPSHOT_PENDING, "there is no snapshot yet")
     shared = [domain for domain in domains if domain.mode == "Distributed"] or domains
     cold = [domain for domain in shared if domain.cached_percent < 100]
+    small = [text for row in rows(view.workers) if (text := _too_small(view, row, snapshot.bytes))]
+    if cold and small:
+        text = f"{'; '.join(small[:3])}; what has no room is read through; raise a tier's quota"
+        return false(reasons.WARM, reasons.TIERS_TOO_SMALL, text)
     if cold:
         text = ", ".join(f"{domain.name} {domain.cached_percent}%" for domain in cold[:5])
         return false(reasons.WARM, reasons.PARTLY_CACHED, f"not all is cached: {text}")

@@ -69,7 +69,7 @@ class PrewarmPass:
             )
             return PrewarmDecision({}, waiting(reasons.DATASET_MISSING, text))
         workers = workers_of(self._cache, runtime_key(dataset))
-        return decide_prewarm(prewarm, workers, self._clock.wall())
+        return decide_prewarm(prewarm, workers, self._clock.wall(), hindrance=_hindrance(dataset))
 
     async def _after_the_end(self, prewarm: CachePrewarm, body: Resource) -> Outcome:
         """An end is final: its status stays as it is until the object goes."""
@@ -84,3 +84,11 @@ class PrewarmPass:
             kinds.CACHE_PREWARM, name_of(body), namespace_of(body), uid=uid_of(body)
         )
         return Again()
+
+
+def _hindrance(dataset: Dataset) -> str:
+    """Return why nothing of a Dataset can be loaded now, or an empty string."""
+    ready = next((item for item in dataset.status.conditions if item.type == reasons.READY), None)
+    if ready is None or ready.status != "False" or ready.reason in reasons.STARTING:
+        return ""
+    return f"Dataset {dataset.ref} is not ready: {ready.message}"

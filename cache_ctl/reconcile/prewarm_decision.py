@@ -45,9 +45,16 @@ def takes_part(prewarm: CachePrewarm, worker: CacheWorker) -> bool:
 
 
 def decide_prewarm(
-    prewarm: CachePrewarm, workers: tuple[CacheWorker, ...], now: datetime
+    prewarm: CachePrewarm,
+    workers: tuple[CacheWorker, ...],
+    now: datetime,
+    *,
+    hindrance: str = "",
 ) -> PrewarmDecision:
-    """Return the status of a prewarm that has not reached its end."""
+    """Return the status of a prewarm that has not reached its end.
+
+    ``hindrance`` is why its Dataset cannot be loaded now, if it cannot.
+    """
     started = prewarm.status.start_time or timestamp(now)
     shares = [worker for worker in workers if takes_part(prewarm, worker)]
     domains = [_domain(prewarm, row) for row in rows(shares)]
@@ -75,6 +82,8 @@ def decide_prewarm(
         said = next((report.message for report in broken if report.message), "no reason given")
         text = f"{files} files failed on {len(broken)} of {len(shares)} agents; {said}"
         return PrewarmDecision(status, _failed(reasons.FILES_FAILED, text))
+    if hindrance:
+        return PrewarmDecision(status, waiting(reasons.DATASET_NOT_READY, hindrance), left)
     return PrewarmDecision(status, _running(shares, reports, progress), left)
 
 

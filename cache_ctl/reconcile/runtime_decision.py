@@ -20,6 +20,7 @@ from cache_ctl.manifests.labels import RUNTIME, label_value
 from cache_ctl.manifests.objects import Assignment
 from cache_ctl.reconcile.roles import cache_agents
 from cache_ctl.reconcile.specs import dataset_plan, prewarm_facts, rate, tier_plans
+from cache_ctl.reconcile.tiers import tiers_finding
 from runtime.contract.plan import NetworkClass, Plan
 
 if TYPE_CHECKING:
@@ -220,13 +221,14 @@ def _findings(
 ) -> tuple[Finding, ...]:
     built = _topology_finding(view, ours, planned)
     agents = _agents_finding(view, assignments, nodes)
+    tiers = tiers_finding(view.workers)
     worst = next((finding for finding in (built, agents) if finding.status != "True"), None)
     ready = (
         true(reasons.READY, reasons.RUNTIME_READY, agents.message)
         if worst is None
         else Finding(reasons.READY, "False", worst.reason, worst.message)
     )
-    return built, agents, ready
+    return built, agents, tiers, ready
 
 
 def _topology_finding(
@@ -263,5 +265,10 @@ def _agents_finding(
             f"; not ready: {', '.join(shown)}{more}" if missing else ""
         )
         return false(reasons.AGENTS_AVAILABLE, reasons.AGENTS_NOT_READY, text)
+    hindered = sorted(node for node in expected if said.get(node))
+    if hindered:
+        text = f"{len(hindered)} of {len(expected)} agents cannot follow their plan in full: "
+        text += "; ".join(f"{node} ({said[node]})" for node in hindered[:3])
+        return false(reasons.AGENTS_AVAILABLE, reasons.AGENTS_HINDERED, text)
     text = f"all {len(expected)} agents are ready"
     return true(reasons.AGENTS_AVAILABLE, reasons.ALL_AGENTS_READY, text)

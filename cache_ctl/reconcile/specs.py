@@ -10,6 +10,7 @@ import xxhash
 from cache_ctl.api.meta import dump
 from cache_ctl.domain.facts import PrewarmFacts
 from cache_ctl.domain.quantity import parse_bytes, parse_rate
+from cache_ctl.errors import InvalidQuantity
 from cache_ctl.manifests.labels import REFRESH
 from runtime.contract.plan import DatasetPlan, Endpoints, MountPlan, PrewarmPlan, TierPlan
 
@@ -23,18 +24,20 @@ def tier_plans(spec: CacheRuntimeSpec) -> tuple[TierPlan, ...]:
     """Return a runtime's tiers with their quotas in bytes.
 
     Raises:
-        InvalidQuantity: a quota cannot be read.
+        InvalidQuantity: a quota cannot be read, or is below one chunk.
     """
-    return tuple(
-        TierPlan(
-            medium=tier.medium,
-            path=tier.path,
-            quota=parse_bytes(tier.quota, f"spec.tiers[{index}].quota"),
-            high=tier.high,
-            low=tier.low,
-        )
-        for index, tier in enumerate(spec.tiers)
-    )
+    chunk = parse_bytes(spec.chunk_size, "spec.chunkSize")
+    found = []
+    for index, tier in enumerate(spec.tiers):
+        field = f"spec.tiers[{index}].quota"
+        quota = parse_bytes(tier.quota, field)
+        if quota < chunk:
+            raise InvalidQuantity(
+                f"{field} is {tier.quota}, and chunkSize is {spec.chunk_size}; "
+                "a tier needs room for at least one chunk, so raise the quota"
+            )
+        found.append(TierPlan(tier.medium, tier.path, quota, high=tier.high, low=tier.low))
+    return tuple(found)
 
 
 def rate(text: str | None, field: str) -> int:
@@ -53,7 +56,7 @@ def dataset_plan(dataset: Dataset, runtime: CacheRuntime) -> DatasetPlan:
         namespace=dataset.metadata.namespace,
         name=dataset.metadata.name,
         uid=dataset.metadata.uid,
-        mounts=tuple(_mount_plan(mount, dataset.metadata.namespace) for mount in spec.mounts),
+        mounts=tuple(mount_plan(mount, dataset.metadata.namespace) for mount in spec.mounts),
         snapshot_request=snapshot_request(dataset),
         refresh_seconds=spec.refresh.interval_seconds if spec.refresh.policy == "Interval" else 0,
         copies=spec.replicas_per_domain,
@@ -64,7 +67,8 @@ def dataset_plan(dataset: Dataset, runtime: CacheRuntime) -> DatasetPlan:
     )
 
 
-def _mount_plan(mount: Mount, namespace: str) -> MountPlan:
+def mount_plan(mount: Mount, namespace: str) -> MountPlan:
+    """Return a mount as agents read it; its Secret lies in the Dataset's ``namespace``."""
     return MountPlan(
         name="" if mount.path == "/" else mount.name,
         source=mount.source,

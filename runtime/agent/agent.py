@@ -27,7 +27,7 @@ from runtime.agent.unitservice import UnitService
 from runtime.catalog.shelf import Shelf
 from runtime.contract.plan import Plan, TierPlan
 from runtime.contract.units import Unit
-from runtime.errors import CacheError, NoSuchPath, NotCached, PeerUnavailable
+from runtime.errors import ConfigError, NoSuchPath, NotCached, PeerUnavailable, SecretMissing
 from runtime.peers.dial import Dialler
 from runtime.peers.pool import Peers
 from runtime.store.store import Store
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REOPEN_SECONDS: Final = 2.0
+"""Between two tries of a tier that cannot be opened."""
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -84,6 +86,9 @@ class Agent:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._heavy = asyncio.Lock()
         self._jobs = 0
+        self._tier_problem = ""
+        self.port_problem = ""
+        """Why the port that the plan asks for is not open, told by who serves; or empty."""
 
     @classmethod
     async def start(cls, settings: AgentSettings, keys: Keys, plan: Plan) -> Self:
@@ -107,6 +112,7 @@ class Agent:
         me.spawn("holdings", me.holdings.run())
         me.spawn("neighbours", me.neighbours.run())
         me.spawn("scrub", scrub(store))
+        me.spawn("tiers", me.reopen_tiers())
         await me.follow(plan)
         return me
 
@@ -173,7 +179,7 @@ class Agent:
         self.health.keep_only(set(self.view.members))
         self.line.set_rate(share_of(self.view))
         if plan.tiers != old.plan.tiers:
-            await asyncio.to_thread(self.store.retier, _tiers(self.settings, plan))
+            await self._retier()
         self._in_thread(self._reassess)
         await self._follow_datasets(plan)
         for snapshots in self._followers.values():
@@ -214,6 +220,7 @@ class Agent:
                 self.spawn(f"snapshots {ref}", self._followers[ref].run())
             for origin in dataset.follow(spec, plan.network_class, plan.mode):
                 await origin.close()
+            await self._forget_former_mounts(dataset)
 
     async def _remove(self, ref: str) -> None:
         await self._end(f"snapshots {ref}")
@@ -224,6 +231,34 @@ class Agent:
         dataset.remove()
         freed = await asyncio.to_thread(self.store.drop_dataset, ref)
         log.info("dataset %s has left the plan: %d bytes freed", ref, freed)
+
+    async def _forget_former_mounts(self, dataset: Dataset) -> None:
+        for origin in dataset.forget_former_mounts():
+            await origin.close()
+
+    async def _retier(self) -> None:
+        """Follow the plan's tiers; those of before stay where they cannot be followed."""
+        try:
+            await asyncio.to_thread(self.store.retier, _tiers(self.settings, self.view.plan))
+        except ConfigError as error:
+            self._tier_problem = str(error)
+            log.warning("the tiers stay as they were: %s", error)
+        else:
+            self._tier_problem = ""
+
+    async def reopen_tiers(self) -> None:
+        """Try tiers again that could not be opened or followed, until cancelled."""
+        while True:
+            await asyncio.sleep(REOPEN_SECONDS)
+            if self._tier_problem:
+                await self._retier()
+            if self.store.closed_tiers:
+                await asyncio.to_thread(self.store.reopen)
+
+    @property
+    def problem(self) -> str:
+        """Return what part of its plan this agent cannot follow, or an empty string."""
+        return "; ".join(filter(None, (self.port_problem, self._tier_problem)))
 
     def _new_snapshot(self, dataset: Dataset) -> None:
         self.forget_old(dataset)
@@ -240,6 +275,8 @@ class Agent:
 
         dataset.drop_old_catalogs()
         self._in_thread(forget)
+        self._jobs += 1
+        self.spawn(f"mounts {self._jobs}", self._forget_former_mounts(dataset))
 
     def _in_thread(self, work: Callable[..., object], *arguments: object) -> None:
         """Run what is heavy off the event loop, in the order asked."""
@@ -294,7 +331,9 @@ class Agent:
     def _secret(self, name: str) -> Mapping[str, str]:
         folder = Path(self.settings.secrets_dir) / name
         if not self.settings.secrets_dir or not folder.is_dir():
-            raise CacheError(f"secret {name!r} has not reached this node; create it, with its keys")
+            raise SecretMissing(
+                f"secret {name!r} has not reached this node; create it, with its keys"
+            )
         return {file.name: file.read_text().strip() for file in folder.iterdir() if file.is_file()}
 
     async def _probe(self, uid: str) -> None:

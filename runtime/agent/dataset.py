@@ -7,8 +7,9 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from runtime.agent.mounts import Mounts
+from runtime.agent.troubles import Trouble, Troubles
 from runtime.errors import ConfigError, NotCached, RefusedByPolicy, StaleVersion
-from runtime.origin.base import open_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,35 +39,50 @@ class Dataset:
         self.plan = plan
         self.ref = plan.ref
         self.shelf = shelf
-        self.error = ""
+        self.listing: Trouble | None = None
+        """Why its snapshots cannot be taken or followed now."""
+        self.fetching = Troubles()
+        """Why bytes of it could not be fetched from its origin of late."""
         self.origin_bytes = 0
         self.peer_bytes = 0
         self.network_class: NetworkClass = "Basic"
         self.mode: Mode = "LocalOnly"
-        self._secret = secret
-        self._source_address = source_address
+        self.mounts = Mounts(secret, source_address=source_address)
         self.head: Head | None = shelf.current()
         """The snapshot that this agent follows, if it has one."""
         self.published = shelf.count
         """The count in the head file when ``head`` was published. Read it before ``head``: both
         are set by a thread, and a client that is told too small a count only asks once more."""
-        self._origins: dict[int, Origin] = {}
         self._catalogs: dict[str, Catalog] = {}
         self._holds: Counter[str] = Counter()
 
     def follow(self, plan: DatasetPlan, network_class: NetworkClass, mode: Mode) -> list[Origin]:
         """Take over a new plan; return the origins that are no longer used, to be closed."""
-        changed = (plan.mounts, network_class) != (self.plan.mounts, self.network_class)
-        self.plan = plan
+        before, self.plan = self.plan, plan
         self.network_class = network_class
         self.mode = mode
-        return self.forget_origins() if changed else []
+        return self.mounts.follow(before.mounts, plan.mounts, network_class)
 
     def forget_origins(self) -> list[Origin]:
         """Drop the open origins and return them, to be closed."""
-        unused = list(self._origins.values())
-        self._origins.clear()
-        return unused
+        return self.mounts.forget_origins()
+
+    def forget_former_mounts(self) -> list[Origin]:
+        """Forget mounts of before where no snapshot with them is read any more.
+
+        Returns their origins, to be closed.
+        """
+        head = self.head
+        if head is None or head.request != self.plan.snapshot_request:
+            return []
+        if self.live_snapshots() != {head.snapshot}:
+            return []
+        return self.mounts.forget_former(self.plan.mounts)
+
+    @property
+    def error(self) -> str:
+        """Return why its snapshots cannot be taken or followed now, or an empty string."""
+        return self.listing.message if self.listing is not None else ""
 
     def check_readable(self) -> None:
         """Refuse readers where the Dataset says so.
@@ -108,50 +124,29 @@ class Dataset:
         """Return the origin behind the plan's mount of this index, opened for this node's class.
 
         Raises:
-            ConfigError: its secret cannot be read, or the plan's options cannot be used.
+            ConfigError: the source or an option cannot be used.
+            SecretMissing: its secret cannot be read.
         """
-        found = self._origins.get(mount)
-        if found is None:
-            spec = self.plan.mounts[mount]
-            found = open_origin(
-                spec,
-                self.network_class,
-                self._keys_of(spec.secret) if spec.secret else {},
-                source_address=self._source_address,
-            )
-            self._origins[mount] = found
-        return found
+        return self.mounts.origin(self.plan.mounts[mount], self.network_class)
 
-    def _keys_of(self, name: str) -> Mapping[str, str]:
-        try:
-            return self._secret(name)
-        except OSError as error:
-            raise ConfigError(f"secret {name!r} cannot be read: {error}") from error
-        except UnicodeDecodeError:  # the error quotes the secret, so it ends here
-            raise ConfigError(f"secret {name!r} has a key that is not UTF-8 text") from None
-
-    def source_of(self, record: FileRecord) -> tuple[Origin, str]:
-        """Return where a snapshot's object comes from: the origin, and the path below its source.
-
-        The mount is found by its name, which the path begins with: the snapshot's mounts may have
-        been others, or in another order, than the plan's are now.
+    def sources_of(self, record: FileRecord) -> list[tuple[Origin, str]]:
+        """Return where a snapshot's object may come from: origins, and the path below each.
 
         Raises:
             StaleVersion: the plan no longer has the mount.
             ConfigError: the origin cannot be opened.
+            SecretMissing: its secret cannot be read.
         """
-        root = None
-        for index, mount in enumerate(self.plan.mounts):
-            if not mount.name:
-                root = index
-            elif record.path.startswith(f"{mount.name}/"):
-                return self.origin(index), record.path[len(mount.name) + 1 :]
-        if root is None:
+        found = [
+            (self.mounts.origin(mount, self.network_class), path)
+            for mount, path in self.mounts.of(record, self.plan.mounts)
+        ]
+        if not found:
             raise StaleVersion(
                 f"the mount of {record.path} has left Dataset {self.ref}; open the file again once "
                 "the new snapshot is taken"
             )
-        return self.origin(root), record.path
+        return found
 
     def hold(self, snapshot: str) -> None:
         """Keep a snapshot and its objects while a reader uses it."""

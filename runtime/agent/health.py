@@ -2,13 +2,15 @@
 
 An asking may fail for many reasons; on a busy machine it may just be late. So a failure only
 raises doubt, and a probe decides: a member is left out of the read path when a probe fails, until
-a later probe, an answer or a question of its own shows that it is back. A member that was left
-out for nothing would cost a second crossing of the line.
+a later probe or an answer shows that it is back. A member that was left out for nothing would cost
+a second crossing of the line. A question of its own shows that it lives, but not that it can be
+reached (its port may be taken by another process): it is probed at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +33,7 @@ class Health:
         self._probe = probe
         self._down: set[str] = set()
         self._watched: dict[str, asyncio.Task[None]] = {}
+        self._hurries: dict[str, asyncio.Event] = {}
 
     def failed(self, uid: str) -> None:
         """Note that a member did not answer as it should; a probe will tell."""
@@ -40,8 +43,13 @@ class Health:
             task.add_done_callback(lambda _: self._watched.pop(uid, None))
 
     def answered(self, uid: str) -> None:
-        """Note that a member answered, or asked."""
+        """Note that a member answered."""
         self._down.discard(uid)
+
+    def asked(self, uid: str) -> None:
+        """Note that a member asked: one that was away may be back."""
+        if uid in self._hurries:
+            self._hurries[uid].set()
 
     def down(self) -> frozenset[str]:
         """Return the members that are to be left out now."""
@@ -55,21 +63,31 @@ class Health:
 
     async def _watch(self, uid: str) -> None:
         """Probe a member until it answers."""
+        hurry = self._hurries[uid] = asyncio.Event()
         pause = FIRST_PAUSE
-        while True:
-            try:
-                await self._probe(uid)
-            except Exception as error:
-                if not isinstance(error, CacheError):
-                    log.exception("a probe of %s failed", uid)
-                self._down.add(uid)
-            else:
-                self._down.discard(uid)
-                return
-            await asyncio.sleep(pause)
-            if uid not in self._down:
-                return
-            pause = min(pause * 2, LONGEST_PAUSE)
+        try:
+            while not await self._is_back(uid):
+                # However often it asks, a probe follows another after the first pause.
+                await asyncio.sleep(FIRST_PAUSE)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(hurry.wait(), pause - FIRST_PAUSE)
+                hurry.clear()
+                if uid not in self._down:
+                    return
+                pause = min(pause * 2, LONGEST_PAUSE)
+        finally:
+            del self._hurries[uid]
+
+    async def _is_back(self, uid: str) -> bool:
+        try:
+            await self._probe(uid)
+        except Exception as error:
+            if not isinstance(error, CacheError):
+                log.exception("a probe of %s failed", uid)
+            self._down.add(uid)
+            return False
+        self._down.discard(uid)
+        return True
 
     async def close(self) -> None:
         """End the probes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import time
 from typing import TYPE_CHECKING, Final
@@ -44,12 +45,16 @@ class Line:
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._turn = 0
         self._busy = False
+        self._changed = asyncio.Event()
         self.waited = 0.0
 
     def set_rate(self, rate: float) -> None:
-        """Change the budget, in bytes per second; 0 is unlimited."""
+        """Change the budget, in bytes per second; 0 is unlimited. Who waits now waits anew."""
+        if rate == self._bucket.rate:
+            return
         burst = max(_MIN_BURST, rate * _BURST_SECONDS)
         self._bucket.set_rate(rate, burst=burst, now=time.monotonic())
+        self._changed.set()
 
     async def take(self, count: int, priority: int) -> None:
         """Wait until ``count`` bytes may pass."""
@@ -67,10 +72,14 @@ class Line:
                 raise
         self._busy = True
         try:
-            wait = self._bucket.take(count, now=time.monotonic())
-            if wait:
-                self.waited += wait
-                await asyncio.sleep(wait)
+            begun = time.monotonic()
+            wait = self._bucket.take(count, now=begun)
+            while wait:
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), wait)
+                wait = self._bucket.owed(now=time.monotonic())
+            self.waited += time.monotonic() - begun
         finally:
             self._pass_on()
 

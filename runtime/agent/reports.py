@@ -42,6 +42,7 @@ def report(agent: Agent, *, port: int | None, server: Counts) -> NodeReport:
         prewarms=tuple(prewarm.report for prewarm in agent.prewarms),
         announced_units=agent.holdings.units,
         members_down=len(agent.health.down()),
+        problem=agent.problem,
         counters=agent.counters.as_dict()
         | {f"store_{name}": count for name, count in asdict(agent.store.counters).items()}
         | {f"server_{name}": count for name, count in asdict(server).items()},
@@ -57,6 +58,7 @@ def _dataset(agent: Agent, dataset: Dataset) -> DatasetReport:
     owned, spare = agent.store.usage(dataset.ref)
     head = dataset.head
     meta = dataset.catalog().meta if head is not None else None
+    listing, fetching = dataset.listing, dataset.fetching.last
     return DatasetReport(
         dataset=dataset.ref,
         snapshot=head.snapshot if head is not None else "",
@@ -67,5 +69,8 @@ def _dataset(agent: Agent, dataset: Dataset) -> DatasetReport:
         spare_bytes=spare,
         origin_bytes=dataset.origin_bytes,
         peer_bytes=dataset.peer_bytes,
-        error=dataset.error,
+        error=listing.message if listing is not None else "",
+        reason=listing.reason if listing is not None else "",
+        origin_error=fetching.message if fetching is not None else "",
+        origin_reason=fetching.reason if fetching is not None else "",
     )

@@ -21,21 +21,25 @@ from urllib.parse import quote
 
 import aiofiles
 
+from runtime.agent import troubles
+from runtime.agent.mounts import bound_version, source_mark
 from runtime.catalog.build import build
 from runtime.catalog.records import Entry
 from runtime.catalog.shelf import Head, file_checksum
 from runtime.contract import protocol
+from runtime.contract.troubles import SECRET_MISSING
 from runtime.contract.units import snapshot_name
 from runtime.errors import (
     AccessDenied,
     CacheError,
     ConfigError,
     NotCached,
-    OriginError,
+    NothingMatches,
     PeerError,
     PeerLied,
     PeerUnavailable,
 )
+from runtime.origin.base import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,17 +96,18 @@ class Snapshots:
         self._wake.set()
 
     async def run(self) -> None:
-        """Follow until cancelled. What fails is told in ``dataset.error`` and tried again."""
+        """Follow until cancelled. What fails is told in ``dataset.listing`` and tried again."""
         pause = FIRST_SECONDS
         while True:
             self._wake.clear()
             try:
+                await self._reread_secrets()
                 await self._step()
                 self._tell()
-                self._dataset.error = ""
+                self._dataset.listing = None
             except Exception as error:  # noqa: BLE001 - a Dataset that nobody follows is lost
                 self._note(error)
-            settled = self._dataset.head is not None and not self._dataset.error
+            settled = self._dataset.head is not None and self._dataset.listing is None
             pause = FOLLOW_SECONDS if settled else min(pause * 2, FOLLOW_SECONDS)
             jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads askings, guards nothing
             try:
@@ -110,6 +115,18 @@ class Snapshots:
             except TimeoutError:
                 continue
             pause = FIRST_SECONDS
+
+    async def _reread_secrets(self) -> None:
+        """Have origins opened anew whose secret was edited. A lost one is told of by reads."""
+        dataset = self._dataset
+        try:
+            unused = dataset.mounts.reread_secrets()
+        except CacheError as error:
+            dataset.fetching.failed(error)
+            return
+        dataset.fetching.mended(SECRET_MISSING)
+        for origin in unused:
+            await origin.close()
 
     def _tell(self) -> None:
         head = self._dataset.head
@@ -120,17 +137,13 @@ class Snapshots:
     def _note(self, error: Exception) -> None:
         """Put a failure into the report, and into the log when it is another than before."""
         dataset = self._dataset
-        unforeseen = None
-        if isinstance(error, CacheError):
-            why = str(error)
-        elif isinstance(error, (OSError, sqlite3.Error)):
-            why = f"the catalogs in {dataset.shelf.folder} cannot be read or written: {error}"
-        else:
-            why = f"its snapshot cannot be followed ({type(error).__name__}); the log says more"
-            unforeseen = error
-        if why != dataset.error:
-            log.warning("dataset %s: %s", dataset.ref, why, exc_info=unforeseen)
-        dataset.error = why
+        trouble = troubles.of_listing(error, dataset.shelf.folder)
+        if trouble != dataset.listing:
+            foreseen = isinstance(error, (CacheError, OSError, sqlite3.Error))
+            log.warning(
+                "dataset %s: %s", dataset.ref, trouble.message, exc_info=None if foreseen else error
+            )
+        dataset.listing = trouble
 
     async def _step(self) -> None:
         view = self._view()
@@ -266,15 +279,24 @@ class Snapshots:
         # All are opened before the first wait, since the plan may change during each.
         origins = [dataset.origin(index) for index in range(len(plan.mounts))]
         for index, (mount, origin) in enumerate(zip(plan.mounts, origins, strict=True)):
+            mark = source_mark(mount)
             prefix = f"{mount.name}/" if mount.name else ""
             listed = await origin.list()
             entries += [
-                Entry(prefix + found.path, found.size, found.version, index, found.digest)
+                Entry(
+                    prefix + found.path,
+                    found.size,
+                    bound_version(found, mark),
+                    index,
+                    found.digest,
+                )
                 for found in listed
             ]
         if not entries:
-            sources = ", ".join(mount.source for mount in plan.mounts)
-            raise OriginError(f"no object matches at {sources}; check source, include and exclude")
+            sources = ", ".join(shown(mount.source) for mount in plan.mounts)
+            raise NothingMatches(
+                f"no object matches at {sources}; check source, include and exclude"
+            )
         path = dataset.scratch()
         previous = self._previous()
         try:

@@ -6,15 +6,20 @@ import asyncio
 import logging
 from collections import defaultdict
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from runtime.agent.content import Part
+from runtime.agent.mounts import origin_version
 from runtime.contract import protocol
 from runtime.contract.units import checksum
 from runtime.errors import (
     AccessDenied,
     CacheError,
+    NoSuchPath,
     OriginLied,
+    OriginUnavailable,
     PeerError,
     PeerLied,
     PeerMissing,
@@ -27,8 +32,9 @@ from runtime.peers.pool import UnitRedirect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.agent.content import Content, Part
+    from runtime.agent.content import Content
     from runtime.agent.counters import Counters
+    from runtime.agent.dataset import Dataset
     from runtime.agent.flight import Flight
     from runtime.agent.health import Health
     from runtime.agent.landing import Landing
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from runtime.agent.planview import PlanView
     from runtime.contract.plan import Member
     from runtime.contract.route import Step
+    from runtime.origin.base import Origin
     from runtime.peers.pool import Peers, UnitReceived
 
 log = logging.getLogger(__name__)
@@ -208,6 +215,16 @@ def _mismatches(flight: Flight, landing: Landing, sums: tuple[int, ...]) -> list
     ]
 
 
+@dataclass(slots=True)
+class _Filling:
+    """A part on its way into ``start`` to ``stop`` of a landing, ``done`` bytes of it there."""
+
+    part: Part
+    start: int
+    stop: int
+    done: int = 0
+
+
 class OriginSource:
     """Units from the Dataset's own origin, over the line."""
 
@@ -222,6 +239,7 @@ class OriginSource:
             CacheError: none of the cells can be had.
         """
         content = flight.content
+        troubles = content.dataset.fetching
         parts = list(content.parts(flight.unit, flight.cells))
         gone = {*flight.cells}.difference(part.cell for part in parts)
         landing.absent = tuple(gone)
@@ -235,8 +253,11 @@ class OriginSource:
                     await self._part(content, part, flight, landing)
                 except CacheError as error:
                     self._note(error)
+                    troubles.failed(error)
                     flight.failed[part.cell] = error
                     landing.absent += (part.cell,)
+                else:
+                    troubles.worked()
 
         if len(parts) == 1:
             await one(parts[0])
@@ -248,32 +269,64 @@ class OriginSource:
             raise flight.failed[parts[0].cell]
 
     async def _part(self, content: Content, part: Part, flight: Flight, landing: Landing) -> None:
-        record = part.record
+        """Fetch a part from the first of its sources that has this version.
+
+        Readers may have seen the bytes that came, so that another try only adds to them.
+        """
         dataset = content.dataset
-        origin, path = dataset.source_of(record)
-        start, stop = flight.place(part.cell)
-        assert stop - start == part.stop - part.start
-        at = start
+        sources = dataset.sources_of(part.record)
+        filling = _Filling(part, *flight.place(part.cell))
+        retried = False
+        while True:
+            source = sources.pop(0)
+            try:
+                await self._read(source, dataset, filling, flight, landing)
+            except (StaleVersion, NoSuchPath):
+                if not sources or filling.done:
+                    raise
+            except OriginUnavailable:
+                # When its mount or its secret was edited meanwhile, it is open in another way now.
+                now = dataset.sources_of(part.record)
+                if retried or source in now:
+                    raise
+                retried, sources = True, now
+            else:
+                return
+
+    async def _read(
+        self,
+        source: tuple[Origin, str],
+        dataset: Dataset,
+        filling: _Filling,
+        flight: Flight,
+        landing: Landing,
+    ) -> None:
+        origin, path = source
+        part, start, stop = filling.part, filling.start, filling.stop
+        record = part.record
         blocks = origin.read(
             path,
             size=record.size,
-            version=record.version,
-            start=part.start,
+            version=origin_version(record),
+            start=part.start + filling.done,
             stop=part.stop,
         )
         async with aclosing(blocks):
             async for block in blocks:
                 count = len(block)
+                at = start + filling.done
                 if at + count > stop:
                     raise OriginLied(f"the origin sent too many bytes of {record.path}")
                 landing.view[at : at + count] = block
-                at += count
+                filling.done += count
                 self._counters.origin_bytes += count
                 dataset.origin_bytes += count
                 landing.advance(count)
                 await self._line.take(count, flight.priority)
-        if at != stop:
-            raise OriginLied(f"the origin sent {at - start} of {stop - start} of {record.path}")
+        if filling.done != stop - start:
+            raise OriginLied(
+                f"the origin sent {filling.done} of {stop - start} bytes of {record.path}"
+            )
         if record.digest and part.start == 0 and part.stop == record.size:
             check_digest(record.digest, landing.view[start:stop])
 

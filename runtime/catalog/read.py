@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import weakref
 from array import array
+from functools import partial
 from heapq import heapify, heappop
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,11 @@ __all__ = ["Catalog", "CatalogMeta", "Entry", "FileRecord", "Listing"]
 _BATCH: Final = 512
 _MAX_FOLDERS: Final = 1 << 17
 _LAST_FOLDER: Final = 1 << 62
+_MAX_RECENT: Final = 1 << 14
+"""Records kept for the next time; about 400 bytes each."""
+
+_record = partial(tuple.__new__, FileRecord)
+"""``FileRecord._make`` without a Python function in between, which counts over a million."""
 
 _lock = threading.Lock()
 
@@ -63,6 +69,7 @@ class Catalog:
         self._pid = -1
         self._folders: dict[str, int] = {}
         self._layouts: dict[int, PackLayout] = {}
+        self._recent: dict[str, FileRecord] = {}
         try:
             self.meta = self._read_meta()
         except BaseException:
@@ -113,11 +120,15 @@ class Catalog:
                 connection.close()
             self._close_fd()
             self._fd = -1
+            self._recent.clear()
 
     # -- one path ---------------------------------------------------------------------------
 
     def find(self, path: str) -> FileRecord | None:
         """Return the record of a file, or None when the snapshot has no such file."""
+        recent = self._recent.get(path)
+        if recent is not None:
+            return recent
         above, slash, name = path.rpartition("/")
         folder = self._folders.get(above)
         if folder is None:
@@ -133,7 +144,12 @@ class Catalog:
             return None
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from error
-        return None if row is None else FileRecord._make((path, *row))
+        if row is None:
+            return None
+        if len(self._recent) >= _MAX_RECENT:
+            self._recent.clear()
+        record = self._recent[path] = _record((path, *row))
+        return record
 
     def find_many(self, paths: Iterable[str]) -> list[FileRecord | None]:
         """Return the record, or None, of each path in the order asked."""
@@ -157,7 +173,7 @@ class Catalog:
         names = [Listing(child[len(prefix) : -1], True, None) for (child,) in below]  # noqa: FBT003 - the field is named in the tuple
         files = self._rows(f"{self._scan_sql} WHERE id = ?", folder)
         cut = len(prefix)
-        names += [Listing(row[0][cut:], False, FileRecord._make(row)) for row in files]  # noqa: FBT003 - as above
+        names += [Listing(row[0][cut:], False, _record(row)) for row in files]  # noqa: FBT003 - as above
         names.sort(key=lambda listing: listing.name)
         return names
 
@@ -204,7 +220,7 @@ class Catalog:
     def _scan(self, first: int, last: int) -> Iterator[FileRecord]:
         """Yield the files of a range of folders in table order."""
         query = f"{self._scan_sql} WHERE id BETWEEN ? AND ? ORDER BY id, name"
-        return map(FileRecord._make, self._stream(query, first, last))
+        return map(_record, self._stream(query, first, last))
 
     def placed(self) -> Iterator[tuple[str, str, int, str, int, int]]:
         """Yield (folder, name, size, version, pack, ordinal) of all members, in table order."""
@@ -226,7 +242,7 @@ class Catalog:
         after = "id >= ?1 AND (dir > ?1 OR name >= ?2)"
         query = f"{self._scan_sql} WHERE {after} ORDER BY id, name LIMIT ?3"
         for run in runs:
-            for record in map(FileRecord._make, self._rows(query, *run)):
+            for record in map(_record, self._rows(query, *run)):
                 if record.pack == pack and record.ordinal in cells:
                     found[record.ordinal - cells.start] = record
         return found

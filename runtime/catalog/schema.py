@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID: Final = 0x43434154
 """``CCAT`` at byte 68 of the file."""
-FORMAT: Final = 1
+FORMAT: Final = 2
 PAGE_SIZE: Final = 4096
 
 SCHEMA: Final = """

@@ -123,21 +123,42 @@ class Blob:
         identity = (status.st_dev, status.st_ino)
         tier = known.get(identity)
         if tier is None:
-            try:
-                opened = CellMap(cells)
-            except (ConfigError, OSError) as error:
-                raise AgentMisspoke(f"a map of {self.subject}: {error}", self.path) from error
-            # The key says what the bytes are, the rest of the header where they lie.
-            if opened.header != self.header:
-                raise AgentMisspoke(
-                    f"the agent's map of {self.subject} has another layout than the catalog",
-                    self.path,
-                )
-            tier = TierFiles(data, opened, identity)
+            tier = TierFiles(data, self._opened(cells), identity)
         else:
             os.close(data)
         os.close(cells)
         return tier
+
+    def _opened(self, cells: int) -> CellMap:
+        try:
+            opened = CellMap(cells)
+        except (ConfigError, OSError) as error:
+            raise AgentMisspoke(f"a map of {self.subject}: {error}", self.path) from error
+        # The key says what the bytes are, the rest of the header where they lie.
+        if opened.header != self.header:
+            raise AgentMisspoke(
+                f"the agent's map of {self.subject} has another layout than the catalog", self.path
+            )
+        return opened
+
+    def whole(self, snapshot: str) -> tuple[int, CellMap]:
+        """Return a descriptor, now the caller's, whose bytes stay while it is open, and their map.
+
+        Raises:
+            BytesUnavailable: no one tier of this node has all of the blob.
+            StoreFull: the agent lends no more.
+            Failure: see ``AgentSocket.ask``.
+        """
+        target = self._target(protocol.OPEN_WHOLE, snapshot)
+        pairs = self._pairs(self._agent.ask(Question("GET", target, path=self.path)))
+        data, cells = pairs.pop()
+        try:
+            return data, self._opened(cells)
+        except BaseException:
+            os.close(data)
+            raise
+        finally:
+            os.close(cells)
 
     def want(
         self, snapshot: str, cells: Sequence[int], *, ahead: int = 0, patient: bool = True

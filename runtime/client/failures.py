@@ -113,6 +113,12 @@ class SettingWrong(Failure, errors.ConfigError):
     code = errno.EINVAL
 
 
+class PositionWrong(Failure, errors.ConfigError, ValueError):
+    """A file was to be moved before its start; files of fsspec say so by ValueError."""
+
+    code = errno.EINVAL
+
+
 class ReadOnly(Failure, errors.CacheError):
     """A call that writes, on a file system that only reads."""
 
@@ -122,6 +128,7 @@ class ReadOnly(Failure, errors.CacheError):
 _BY_NAME: dict[str, type[Failure]] = {
     "NoSuchPath": PathMissing,
     "AccessDenied": AccessRefused,
+    "TokenInvalid": AccessRefused,
     "RefusedByPolicy": PolicyRefused,
     "StaleVersion": StaleFile,
     "NotCached": BytesUnavailable,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from operator import index
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from runtime.client.failures import ReadOnly, StaleFile
+from runtime.client.failures import PositionWrong, ReadOnly, StaleFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,10 @@ class MemberFile(io.BytesIO):
     def info(self) -> dict[str, Any]:
         """Return what ``ls`` says of the file, for the version that is open."""
         return describe(self.path, self.size, self.version)
+
+    def mmap(self) -> memoryview:
+        """Return a read-only view of all bytes; of this file's own copy, as a small one has."""
+        return memoryview(self.getvalue())
 
     def writable(self) -> bool:
         """Return False."""
@@ -143,6 +148,7 @@ class ObjectFile(io.BufferedIOBase):
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move to an offset from the start (0), the position (1) or the end (2)."""
+        offset = index(offset)
         if whence == 1:
             offset += self._position
         elif whence == 2:
@@ -150,7 +156,9 @@ class ObjectFile(io.BufferedIOBase):
         elif whence:
             raise ValueError(f"whence is {whence}; it must be 0, 1 or 2")
         if offset < 0:
-            raise ValueError(f"the position would be {offset}, before the file's start")
+            raise PositionWrong(
+                f"the position would be {offset}, before the file's start", self.path
+            )
         if self._reader is None:
             raise ValueError("I/O operation on closed file")
         self._position = offset
@@ -209,6 +217,18 @@ class ObjectFile(io.BufferedIOBase):
         return size
 
     readinto1 = readinto
+
+    def mmap(self) -> memoryview:
+        """Return a read-only view of all bytes of this version, mapped from the node's store.
+
+        The object is brought to this node as a whole, and stays there as long as the view, one
+        made of it, or this file is in use; it may outlive the file. The bytes are verified here
+        unless ``verify`` is ``OnFill``.
+
+        Raises:
+            Failure: they cannot be had now, or not all of them in one place; they can be read.
+        """
+        return self._open_reader().map()
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the bytes up to and with the next newline, at most ``size``."""

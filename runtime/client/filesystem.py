@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from runtime.client.snapshots import DatasetView, Snapshot
 
 _COPY_BUFFER: Final = 4 << 20
+_READING: Final = (["b", "r"], ["r"], ["r", "t"])
+"""The letters of the modes that read."""
 
 _sessions: weakref.WeakValueDictionary[ClientSettings, Session] = weakref.WeakValueDictionary()
 _sessions_lock = threading.Lock()
@@ -115,8 +117,11 @@ class CacheFileSystem(SnapshotNames):
         """Open a file: buffered, seekable, and of one version until it is closed."""
         if mode == "rb" and compression is None:
             return self._open(path)
-        if mode not in ("r", "rt", "rb"):
-            refuse_to_write(f"open(mode={mode!r})")
+        if sorted(mode) not in _READING:
+            if not set("wax+").isdisjoint(mode):
+                refuse_to_write(f"open(mode={mode!r})")
+            raise ValueError(f"mode is {mode!r}; it must be rb, or r or rt for text")
+        mode = "rb" if "b" in mode else "rt"
         return super().open(path, mode, block_size, cache_options, compression, **options)
 
     def _open(self, path: Any, mode: str = "rb", **_: Any) -> MemberFile | ObjectFile:
@@ -175,7 +180,8 @@ class CacheFileSystem(SnapshotNames):
         if options:
             return super().cat(path, recursive=recursive, on_error=on_error, **options)
         if recursive:
-            found = self._cat_files(self.expand_path(path, recursive=True))
+            names = self.expand_path(path, recursive=True)
+            found = self._cat_files(name for name in names if not self.isdir(name))
         elif isinstance(path, (list, tuple, set)):
             found = self._cat_files([self._strip_protocol(one) for one in path])
             for name, data in tuple(found.items()):

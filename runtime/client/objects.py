@@ -18,6 +18,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from runtime.client.blobs import ROUNDS
 from runtime.client.failures import BytesUnavailable, Failure, PathMissing, StoreFull
+from runtime.client.mappings import map_whole, mismatches
 from runtime.client.read_through import read_range
 from runtime.contract.layout import ObjectLayout
 from runtime.contract.units import SEGMENT
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from runtime.catalog.read import FileRecord
     from runtime.client.blobs import TierFiles
+    from runtime.client.mappings import Mapping
     from runtime.client.settings import Verify
     from runtime.client.snapshots import DatasetView, Snapshot
 
@@ -62,6 +64,7 @@ class ObjectReader:
         "_blob",
         "_chunk",
         "_last_cell",
+        "_mapping",
         "_per_cell",
         "_streak",
         "_tiers",
@@ -82,6 +85,7 @@ class ObjectReader:
         self._per_cell = layout.header.segments_per_cell
         self._verify = verify
         self._tiers: tuple[_Tier, ...] = ()
+        self._mapping: Mapping | None = None
         self._admitted = -1
         self._last_cell = -1
         self._streak = 0
@@ -138,6 +142,26 @@ class ObjectReader:
                 self._read_part(view, start, end, ahead=ahead)
                 into = into[end - start :]
                 start = end
+
+    def map(self) -> memoryview:
+        """Return a read-only view of all bytes, mapped from the store; see ``mappings``.
+
+        Verified when it is mapped, for ``EveryRead`` at each call.
+
+        Raises:
+            Failure: see ``mappings.map_whole``.
+        """
+        mapping = self._mapping
+        if mapping is not None and self._verify == "EveryRead" and mismatches(mapping):
+            mapping = None
+        if mapping is None:
+            try:
+                mapping = map_whole(self._blob, self.snapshot.name, check=self._verify != "OnFill")
+            except BytesUnavailable:
+                self._view.renew(self.snapshot)
+                raise
+            self._mapping = mapping
+        return mapping.view[:]
 
     def _note(self, cell: int) -> int:
         """Follow the access pattern; return how many chunks to fetch ahead of this cell.

@@ -14,6 +14,7 @@ identity, and ``/metrics`` and ``/report``, which answer on the node itself only
 ``GET /v1/summary``                            a filter of the units held here (peers)
 ``GET /v1/open/catalog?dataset=``              descriptors: catalog, head      (Unix socket only)
 ``GET /v1/open/blob?...``                      descriptors: bytes, map a tier  (Unix socket only)
+``GET /v1/open/whole?...``                     descriptors: bytes, held; map   (Unix socket only)
 ``POST /v1/want?...``                          fetch cells, answer when they are there  (Unix)
 ``POST /v1/suspect?...``                       verify cells that a reader found corrupt (Unix)
 =============================================  ====================================================
@@ -33,6 +34,9 @@ CATALOG: Final = "/v1/catalog"
 SUMMARY: Final = "/v1/summary"
 OPEN_CATALOG: Final = "/v1/open/catalog"
 OPEN_BLOB: Final = "/v1/open/blob"
+OPEN_WHOLE: Final = "/v1/open/whole"
+"""For mapping: of the one tier that has all of an object. Its bytes stay as they are while the
+first descriptor, a copy of it, or a mapping of it is open in any process."""
 WANT: Final = "/v1/want"
 SUSPECT: Final = "/v1/suspect"
 BATCH: Final = "/batch"

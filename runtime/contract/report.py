@@ -13,13 +13,19 @@ from runtime.contract.plan import Mode, NetworkClass
 
 @dataclass(frozen=True, slots=True)
 class TierReport:
-    """One tier's room."""
+    """One tier's room.
+
+    ``disk`` is the size of the file system that it lies on, 0 where that cannot be told. Without
+    a ``message`` the tier takes bytes up to its quota.
+    """
 
     medium: str
     path: str
     quota: int
     used: int
     state: Literal["Normal", "Full", "Failed"] = "Normal"
+    disk: int = 0
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,9 @@ class DatasetReport:
 
     ``owned_bytes`` are those this agent keeps for its domain, ``spare_bytes`` the copies it keeps
     beside another owner's. ``origin_bytes`` and ``peer_bytes`` came over the network to this node.
-    ``taken`` is wall-clock text for people.
+    ``taken`` is wall-clock text for people. ``error`` says why its snapshots cannot be taken or
+    followed now, ``origin_error`` why bytes could not be fetched from its origin of late; each has
+    a reason out of ``runtime.contract.troubles``.
     """
 
     dataset: str
@@ -41,6 +49,9 @@ class DatasetReport:
     origin_bytes: int = 0
     peer_bytes: int = 0
     error: str = ""
+    reason: str = ""
+    origin_error: str = ""
+    origin_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,8 @@ class NodeReport:
     """What one agent is, holds and did.
 
     ``announced_units`` is how many units its neighbours are told of; ``members_down`` counts the
-    members of its domain that do not answer it now.
+    members of its domain that do not answer it now. ``problem`` says what part of its plan it
+    cannot follow, or is empty.
     """
 
     node: str
@@ -94,6 +106,7 @@ class NodeReport:
     prewarms: tuple[PrewarmReport, ...] = ()
     announced_units: int = 0
     members_down: int = 0
+    problem: str = ""
     counters: dict[str, int] = field(default_factory=dict)
     connections: Connections = field(default_factory=Connections)
     version: int = 1

@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.errors import AccessDenied, ConfigError
+from runtime.errors import ConfigError, TokenInvalid
 
 if TYPE_CHECKING:
     from typing import Self
@@ -79,7 +79,7 @@ def check(keys: Keys, token: str) -> tuple[str, str]:
     """Return ``("reader", "ns/dataset")`` or ``("peer", "ns/runtime")``.
 
     Raises:
-        AccessDenied: the token was not made with one of these keys.
+        TokenInvalid: the token was not made with one of these keys.
     """
     prefix, _, rest = token.partition(".")
     scope, _, mac = rest.rpartition(".")
@@ -90,7 +90,7 @@ def check(keys: Keys, token: str) -> tuple[str, str]:
         or not key
         or not hmac.compare_digest(_mac(key, scope).encode(), mac.encode())
     ):
-        raise AccessDenied("the token is not valid here; ask for one of this runtime and Dataset")
+        raise TokenInvalid("the token is not valid here; ask for one of this runtime and Dataset")
     return kind, name
 
 

@@ -38,7 +38,8 @@ class Timeouts:
     body must come at ``floor_bytes_per_second`` or more, taken over ``window_seconds`` of waiting.
     A reader that takes its time, and the wait for one of the ``connections`` that are used at
     once, are not the origin's fault and do not count. An interrupted read
-    is resumed ``tries - 1`` times, after a pause of ``backoff_seconds``, doubled each time.
+    is resumed ``tries - 1`` times, after a pause of ``backoff_seconds``, doubled each time; one
+    that fell silent or came too slowly only ``stall_tries - 1`` times, on a connection of its own.
     """
 
     connect_seconds: float = 5.0
@@ -46,6 +47,7 @@ class Timeouts:
     window_seconds: float = 15.0
     floor_bytes_per_second: int = 16 * 1024
     tries: int = 3
+    stall_tries: int = 2
     backoff_seconds: float = 0.1
     connections: int = 32
 
@@ -114,9 +116,33 @@ def open_origin(
         return OssOrigin.open(
             mount, network_class, secret, timeouts=patience, source_address=source_address
         )
+    if scheme in {"s3", "s3a"}:
+        return _open_s3(
+            mount, network_class, secret, timeouts=patience, source_address=source_address
+        )
     from runtime.origin.generic import GenericOrigin  # noqa: PLC0415 - see above
 
     return GenericOrigin.open(mount, secret, timeouts=patience)
+
+
+def _open_s3(
+    mount: MountPlan,
+    network_class: NetworkClass,
+    secret: Mapping[str, str],
+    *,
+    timeouts: Timeouts,
+    source_address: str | None,
+) -> Origin:
+    try:
+        from runtime.origin.s3 import S3Origin  # noqa: PLC0415 - its library may be missing
+    except ImportError as error:
+        raise ConfigError(
+            f"{title(mount)} needs the package s3fs, which this agent's Python lacks "
+            f"({error.name}); install s3fs there"
+        ) from None
+    return S3Origin.open(
+        mount, network_class, secret, timeouts=timeouts, source_address=source_address
+    )
 
 
 def check_known(
@@ -147,12 +173,38 @@ def check_known(
         )
 
 
+def check_bucket(mount: MountPlan, secret: Mapping[str, str]) -> None:
+    """Refuse an object store's source without a bucket, and half a pair of keys.
+
+    Raises:
+        ConfigError: the sentence says which.
+    """
+    if not urlsplit(mount.source).netloc:
+        raise ConfigError(f"the mount {mount.name!r} has a source without a bucket")
+    if bool(secret.get("key")) != bool(secret.get("secret")):
+        raise ConfigError(
+            f"the secret of the mount {mount.name!r} has only one of key and secret; set both, "
+            "or neither for anonymous access"
+        )
+
+
+def title(mount: MountPlan) -> str:
+    """Return what a mount is called in messages: its name and its source.
+
+    Raises:
+        ConfigError: its source is not a URL.
+    """
+    return f"the mount {mount.name or '/'!r} ({shown(mount.source)})"
+
+
 def shown(source: str) -> str:
     """Return a source for messages: without credentials, query or fragment.
 
     Raises:
         ConfigError: it is not a URL.
     """
+    if "::" in source:  # fsspec's chains: each link may have credentials of its own
+        return "::".join(shown(link) if ":" in link else link for link in source.split("::"))
     try:
         parts = urlsplit(source)
         host = parts.hostname or ""

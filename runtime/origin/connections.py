@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from runtime.errors import OriginLied, OriginUnavailable
 from runtime.origin.gate import Gate
-from runtime.origin.resume import Interrupted
+from runtime.origin.resume import Interrupted, Stalled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from runtime.origin.base import Timeouts
 
+_KEPT_SECONDS = 15.0
+"""How long an idle connection is kept for the next request."""
 _READ_BUFFER = 1 << 18  # several times what one receive brings; a block stays below base.BLOCK
 
 
@@ -28,6 +32,10 @@ class Connections:
     ``held`` bounds the connections. The client library's own limits would not do: its ``sock_read``
     may start again at the end of a body, and then fails whoever uses that connection next; a limit
     on a request counts the wait for its pool.
+
+    A connection on which the origin fell silent may not be the only one: something on the way may
+    have forgotten all that were idle. So until those have been dropped, every request gets a
+    connection of its own.
     """
 
     def __init__(
@@ -41,13 +49,16 @@ class Connections:
         self._source_address = source_address
         self._headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._gate = Gate(timeouts.connections)
-        self._session: aiohttp.ClientSession | None = None
+        self._kept: aiohttp.ClientSession | None = None
+        self._single: aiohttp.ClientSession | None = None
+        self._distrusted_until = 0.0
 
     async def close(self) -> None:
         """Close all connections; every wait ends at once, every later call raises."""
         self._gate.close()
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._kept, self._single):
+            if session is not None:
+                await session.close()
 
     def held(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
         """Hold one connection's place, see ``Gate.held``; requests are made within only."""
@@ -59,11 +70,11 @@ class Connections:
         """Return the answer when its headers are there; the caller releases it.
 
         Raises:
-            OriginUnavailable: they take too long, or this is closed.
+            Stalled: they take too long. OriginUnavailable: this is closed.
             OriginError, Interrupted: as ``translated`` says.
         """
         async with self._waiting(name):
-            return await self._opened().request(method, url, **options)
+            return await self._session().request(method, url, **options)
 
     async def receive(self, name: str, answer: aiohttp.ClientResponse) -> bytes:
         """Return the next bytes of an answer's body, none at its end. Raises as ``request``."""
@@ -90,34 +101,51 @@ class Connections:
 
     @contextlib.asynccontextmanager
     async def _waiting(self, name: str) -> AsyncGenerator[None, None]:
-        with translated(name):
-            async with self._gate.waiting(name, self._timeouts.stall_seconds):
-                yield
+        seconds = self._timeouts.stall_seconds
+        try:
+            with translated(name, seconds=seconds):
+                async with self._gate.waiting(name, seconds):
+                    yield
+        except Stalled:
+            self.distrust()
+            raise
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,
-                    local_addr=(self._source_address, 0) if self._source_address else None,
-                ),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._timeouts.connect_seconds
-                ),
-                auto_decompress=False,
-                read_bufsize=_READ_BUFFER,
-                headers=self._headers,
-            )
-        return self._session
+    def distrust(self) -> None:
+        """Use none of the connections that are idle now, since one of them failed silently."""
+        self._distrusted_until = time.monotonic() + _KEPT_SECONDS
+
+    def _session(self) -> aiohttp.ClientSession:
+        if time.monotonic() < self._distrusted_until:
+            self._single = self._single or self._opened(force_close=True)
+            return self._single
+        self._kept = self._kept or self._opened(keepalive_timeout=_KEPT_SECONDS)
+        return self._kept
+
+    def _opened(self, **options: Any) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                local_addr=(self._source_address, 0) if self._source_address else None,
+                **options,
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect_seconds),
+            auto_decompress=False,
+            read_bufsize=_READ_BUFFER,
+            headers=self._headers,
+        )
 
 
 @contextlib.contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Turn what the HTTP client raises into our errors."""
+def translated(name: str, *, seconds: float) -> Iterator[None]:
+    """Turn what the HTTP client raises into our errors; ``seconds`` is how long was waited."""
     try:
         yield
     except TimeoutError as error:  # aiohttp's own are of this kind, too
-        raise OriginUnavailable(f"{name}: the origin does not answer in time") from error
+        late = OriginUnavailable(
+            f"{name}: the origin does not answer in time ({seconds:g} s); check that this node "
+            "can reach its endpoint"
+        )
+        raise Stalled(late) from error
     except aiohttp.ClientPayloadError as error:
         lied = OriginLied(f"{name}: the origin's answer ends before it is complete")
         raise Interrupted(lied) from error
@@ -127,5 +155,19 @@ def translated(name: str) -> Iterator[None]:
         raise OriginLied(f"{name}: the origin redirects to no usable URL") from error
     except (aiohttp.ClientError, OSError) as error:
         # Connection errors name host and cause, never the query.
-        gone = OriginUnavailable(f"{name}: the origin cannot be reached: {error}")
+        gone = OriginUnavailable(
+            f"{name}: the origin cannot be reached: {_cause(error)}; check the endpoint for this "
+            "node's network class, and that it is up"
+        )
         raise Interrupted(gone) from error
+
+
+def _cause(error: Exception) -> str:
+    """Return what happened in the system's words, with the address it happened at."""
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return str(error) or type(error).__name__
+    failed = error.os_error
+    # A resolver's numbers are negative, and have words of their own.
+    number = failed.errno or 0
+    what = os.strerror(number) if number > 0 else failed.strerror or failed
+    return f"{error.host}:{error.port}: {what}"

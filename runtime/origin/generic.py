@@ -15,7 +15,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem
 from fsspec.core import url_to_fs
+from fsspec.registry import known_implementations
+from fsspec.spec import AbstractFileSystem
 
 from runtime.errors import (
     CacheError,
@@ -26,14 +29,14 @@ from runtime.errors import (
     OriginUnavailable,
     StaleVersion,
 )
-from runtime.origin.base import BLOCK, Found, shown
+from runtime.origin.base import BLOCK, Found, title
 from runtime.origin.gate import Gate
 from runtime.origin.globs import selector
 from runtime.origin.resume import Interrupted, Retries
 from runtime.origin.version import from_etag
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
     from typing import Self
 
     from runtime.contract.plan import MountPlan
@@ -48,17 +51,17 @@ class GenericOrigin:
 
     def __init__(
         self,
-        source: str,
+        mount: MountPlan,
         filesystem: Any,
         root: str,
         *,
-        selects: Callable[[str], bool],
         timeouts: Timeouts,
     ) -> None:
-        self._name = shown(source)
+        self._name = title(mount)
         self._filesystem = filesystem
-        self._root = root.rstrip("/")
-        self._selects = selects
+        self._root = root.rstrip("/") or root[:1]  # to the local file system, no path is its own
+        self._selects = selector(mount.include, mount.exclude)
+        self._spares = selector((), mount.exclude)
         self._timeouts = timeouts
         self._retries = Retries(timeouts)
         self._gate = Gate(timeouts.connections)
@@ -69,20 +72,29 @@ class GenericOrigin:
     def open(cls, mount: MountPlan, secret: Mapping[str, str], *, timeouts: Timeouts) -> Self:
         """Return the origin of a mount, see ``base.open_origin``."""
         options: dict[str, Any] = {**mount.options, **secret, "use_listings_cache": False}
+        protocol = (fsspec.core.split_protocol(mount.source)[0] or "file").partition("::")[0]
+        if protocol == "memory":
+            raise ConfigError(
+                f"{title(mount)} lies in the memory of one process, where no agent can read it; "
+                "name a folder or an object store"
+            )
         try:
-            protocol = fsspec.core.split_protocol(mount.source)[0] or "file"
             if fsspec.get_filesystem_class(protocol).async_impl:
                 options |= {"asynchronous": True, "skip_instance_cache": True}
             filesystem, root = url_to_fs(mount.source, **options)
-        except (ValueError, ImportError, TypeError, OSError) as error:
+        except ImportError as error:
+            needs = known_implementations.get(protocol, {}).get("err", error.name)
+            raise ConfigError(
+                f"{title(mount)} cannot be opened, as a package is missing for {protocol}://; on "
+                f"this agent's Python: {needs}"
+            ) from None
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
             # The error's text may repeat options, and with them the secret.
             raise ConfigError(
-                f"the mount {mount.name!r} has the source {shown(mount.source)!r}, which fsspec "
-                f"cannot open ({type(error).__name__}); check its scheme, its options and that "
-                "the package for it is installed"
+                f"{title(mount)} cannot be opened by fsspec ({type(error).__name__}); check its "
+                "scheme, the mount's options and the keys of its secret"
             ) from None
-        selects = selector(mount.include, mount.exclude)
-        return cls(mount.source, filesystem, root, selects=selects, timeouts=timeouts)
+        return cls(mount, filesystem, root, timeouts=timeouts)
 
     async def close(self) -> None:
         """Close for good, and the file system's session if it keeps one that it lets us close."""
@@ -96,26 +108,72 @@ class GenericOrigin:
         """Return all files that the mount includes, see ``base.Origin.list``."""
         told = await self._retries.call(self._told)
         found = []
-        for place, info in told.items():
+        for place, listed in told.items():
             path = place.removeprefix(self._root).lstrip("/")
-            if info.get("type") == "file" and path and self._selects(path):
+            if not path or not self._selects(path):
+                continue
+            info = await self._target(place) if listed.get("islink") else listed
+            if info.get("type") == "file":
                 found.append(Found(path, info["size"], self._version(path, info)))
         return sorted(found)
 
+    async def _target(self, place: str) -> Mapping[str, Any]:
+        """Return what a link leads to; nothing when that is gone."""
+        try:
+            with _translated(self._name, missing=NoSuchPath(place)):
+                async with self._gate.held(self._name), self._gate.waiting(self._name, None):
+                    info: dict[str, Any] = await self._run("info", place)
+                    return info
+        except NoSuchPath:
+            return {}
+
     async def _told(self) -> Mapping[str, Any]:
-        gone = NoSuchPath(f"{self._name} does not exist at the origin")
+        gone = NoSuchPath(f"{self._name} does not exist; check the mount's source")
         with _translated(self._name, missing=gone):
             async with self._gate.held(self._name), self._gate.waiting(self._name, None):
                 if not await self._run("exists", self._root):
                     raise gone
-                told: dict[str, Any] = await self._run("find", self._root, detail=True)
-                return told
+                if await self._run("isfile", self._root):
+                    raise NoSuchPath(
+                        f"{self._name} is one file; name its folder, and the file in include"
+                    )
+                if self._finds_itself:
+                    told: dict[str, Any] = await self._run("find", self._root, detail=True)
+                    return told
+                return await self._walk()
+
+    async def _walk(self) -> Mapping[str, Any]:
+        """Return what lies in all folders; fsspec's own walk leaves out what it may not read."""
+        found: dict[str, Any] = {}
+        folders = [self._root]
+        while folders:
+            folder = folders.pop()
+            try:
+                items = await self._run("ls", folder, detail=True)
+            except OSError as error:
+                self._missed(error)
+                continue
+            for info in items:
+                place = info["name"].rstrip("/")
+                if info["type"] != "directory":
+                    found[place] = info
+                elif place != folder.rstrip("/"):  # some list the folder itself, too
+                    folders.append(place)
+        return found
+
+    @property
+    def _finds_itself(self) -> bool:
+        """Tell whether the file system lists in its own way, not by walking its folders."""
+        kind = type(self._filesystem)
+        if self._filesystem.async_impl:
+            return kind._find is not AsyncFileSystem._find  # noqa: SLF001 - what it overrides
+        return kind.find is not AbstractFileSystem.find
 
     def read(
         self, path: str, *, size: int, version: str, start: int, stop: int
     ) -> AsyncGenerator[bytes, None]:
         """Yield a range of a version, see ``base.Origin.read``."""
-        place, name = f"{self._root}/{path}", f"{self._name} {path!r}"
+        place, name = f"{self._root}/{path}", f"{path!r} of {self._name}"
 
         async def check() -> None:
             info = await self._soon(name, "info", place)
@@ -136,6 +194,17 @@ class GenericOrigin:
 
         return self._retries.read(attempt, start, stop)
 
+    def _missed(self, error: Exception) -> None:
+        """End a walk at a folder that cannot be read: left out, its files would silently miss."""
+        if isinstance(error, FileNotFoundError):  # it was removed meanwhile
+            return
+        place = getattr(error, "filename", None)
+        if isinstance(place, str) and place.startswith(f"{self._root}/"):
+            path = place.removeprefix(self._root).strip("/")
+            if not self._spares(f"{path}/any"):
+                return
+        raise error
+
     def _version(self, path: str, info: Mapping[str, Any]) -> str:
         for key in _ETAGS:
             if info.get(key):
@@ -145,8 +214,8 @@ class GenericOrigin:
                 parts = [_time_text(info[key]), str(info.get("size"))]
                 return "-".join([*parts, str(info["ino"])] if "ino" in info else parts)
         raise ConfigError(
-            f"{self._name} {path!r}: the file system tells neither an etag nor a time of change, "
-            "so that versions could not be told apart"
+            f"{path!r} of {self._name}: the file system tells neither an etag nor a time of "
+            "change, so that versions could not be told apart; use another kind of source"
         )
 
     async def _run(self, method: str, *arguments: Any, **options: Any) -> Any:
@@ -173,6 +242,16 @@ def _time_text(told: object) -> str:
     return f"{told:.6f}" if isinstance(told, (int, float)) else str(told)
 
 
+def _refusal(error: PermissionError) -> str:
+    """Say what may not be read; only a local file's error is known to name just that."""
+    if error.errno and isinstance(error.filename, str):
+        return (
+            f"{error.filename!r} may not be read; let the agent's user read it, or name it in the "
+            "mount's exclude, a folder with /** at its end"
+        )
+    return "the origin refuses access; check the mount's secret and what it may read"
+
+
 @contextlib.contextmanager
 def _translated(name: str, *, missing: CacheError) -> Iterator[None]:
     """Turn what a file system raises into our errors; each has errors of its own."""
@@ -183,11 +262,15 @@ def _translated(name: str, *, missing: CacheError) -> Iterator[None]:
     except FileNotFoundError as error:
         raise missing from error
     except PermissionError as error:
-        raise OriginRefused(
-            f"{name}: the origin refuses access; check the file's mode or the mount's secret"
-        ) from error
+        raise OriginRefused(f"{name}: {_refusal(error)}") from error
     except TimeoutError as error:
-        raise OriginUnavailable(f"{name}: the origin does not answer in time") from error
+        raise OriginUnavailable(
+            f"{name}: the origin does not answer in time; check that this node can reach it"
+        ) from error
     except Exception as error:
-        failed = OriginUnavailable(f"{name}: the origin failed: {type(error).__name__}")
+        what = error.strerror if type(error) is OSError else ""
+        failed = OriginUnavailable(
+            f"{name}: the origin failed: {what or type(error).__name__}; check that this node can "
+            "reach it"
+        )
         raise Interrupted(failed) from error

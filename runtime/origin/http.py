@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import html
-import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
@@ -14,13 +13,13 @@ from fsspec.implementations.http import HTTPFileSystem
 from yarl import URL
 
 from runtime.errors import ConfigError, NoSuchPath, OriginLied, StaleVersion
-from runtime.origin import digest
-from runtime.origin.base import Found, check_known, shown
+from runtime.origin.base import Found, check_known, shown, title
 from runtime.origin.connections import Connections
 from runtime.origin.globs import selector
-from runtime.origin.ranges import Wanted, blocks, check_answer, status_error
+from runtime.origin.manifest import parse_manifest
+from runtime.origin.ranges import Wanted, blocks, check_answer, gone, status_error
 from runtime.origin.resume import Retries, each
-from runtime.origin.version import from_etag, from_headers
+from runtime.origin.version import from_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -37,16 +36,16 @@ _PATH_SAFE: Final = "/~!$&'()*+,;=:@"
 class HttpOrigin:
     """Objects below a URL.
 
-    They are listed by a manifest (option ``manifest``: a URL relative to the source; JSON lines or
-    a JSON list of ``{"path", "size", "etag", "digest"}``), else by following the links of HTML
-    indexes. Sizes and etags that the listing lacks are asked for one by one.
+    They are listed by a manifest (option ``manifest``: a URL relative to the source; see the module
+    of that name), else by following the links of HTML indexes. Sizes and etags that the listing
+    lacks are asked for one by one.
     """
 
     def __init__(
         self,
+        mount: MountPlan,
         base: str,
         *,
-        manifest: str = "",
         headers: dict[str, str] | None = None,
         selects: Callable[[str], bool],
         timeouts: Timeouts,
@@ -54,11 +53,11 @@ class HttpOrigin:
     ) -> None:
         parts = urlsplit(base)
         host = parts.netloc.rpartition("@")[2]
-        self._name = shown(base)
+        self._name = title(mount)
         self._query = f"?{parts.query}" if parts.query else ""
         self._query_arguments = {"params": parse_qsl(parts.query)} if parts.query else {}
         self._base = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + "/", "", ""))
-        self._manifest = manifest
+        self._manifest = mount.options.get("manifest", "")
         self._selects = selects
         self._timeouts = timeouts
         self._retries = Retries(timeouts)
@@ -85,8 +84,8 @@ class HttpOrigin:
         )
         endpoint = mount.endpoints.for_class(network_class) or mount.options.get("endpoint", "")
         return cls(
+            mount,
             _moved(mount.source, endpoint),
-            manifest=mount.options.get("manifest", ""),
             headers=_authorization(secret or _login_in(mount.source)),
             selects=selector(mount.include, mount.exclude),
             timeouts=timeouts,
@@ -106,7 +105,7 @@ class HttpOrigin:
         self, path: str, *, size: int, version: str, start: int, stop: int
     ) -> AsyncGenerator[bytes, None]:
         """Yield a range of a version, see ``base.Origin.read``."""
-        url, name = self._url(path), f"{self._name} {path!r}"
+        url, name = self._url(path), f"{path!r} of {self._name}"
 
         async def attempt(first: int, last: int) -> AsyncGenerator[bytes, None]:
             wanted = Wanted(name, size, version, first, last)
@@ -141,7 +140,7 @@ class HttpOrigin:
 
     async def _ask(self, item: Found) -> Found | None:
         """Ask for an object's size and version; None when it has gone meanwhile."""
-        url, name = self._url(item.path), f"{self._name} {item.path!r}"
+        url, name = self._url(item.path), f"{item.path!r} of {self._name}"
         async with self._connections.asked(name, "HEAD", url) as answer:
             size = answer.content_length
         if answer.status in {405, 501} or (answer.status == 200 and size is None):
@@ -164,8 +163,20 @@ class HttpOrigin:
         return Found(item.path, size, version, item.digest)
 
     async def _told_by_manifest(self) -> Iterable[Found]:
-        url = URL(self._base, encoded=True).join(URL(self._manifest))
-        name = shown(str(url))
+        base = URL(self._base, encoded=True)
+        try:
+            url = base.join(URL(self._manifest))
+            elsewhere = url.origin() != base.origin()
+        except ValueError:
+            elsewhere = True
+        if elsewhere:  # it would be sent the Secret
+            raise ConfigError(
+                f"{self._name} has an option manifest that does not lie on the source's server; "
+                "write it relative to the source, like list.txt"
+            )
+        if self._query and not url.query_string:
+            url = URL(f"{url}{self._query}", encoded=True)
+        name = f"the manifest {shown(str(url))} of {self._name}"
 
         async def fetch() -> bytes:
             async with self._connections.asked(name, "GET", url) as answer:
@@ -173,7 +184,7 @@ class HttpOrigin:
                     return await self._connections.body(name, answer)
             raise _of_listing(answer.status, name)
 
-        return parse_manifest(await self._retries.call(fetch), name)
+        return parse_manifest(await self._retries.call(fetch), name, base=self._base)
 
     async def _told_by_indexes(self) -> Iterable[Found]:
         paths: set[str] = set()
@@ -194,7 +205,7 @@ class HttpOrigin:
     async def _links(self, folder: str) -> Iterable[str]:
         """Return what an index links to below itself, as paths below the source."""
         url = self._base + quote(folder, safe=_PATH_SAFE)
-        name = f"{self._name} {folder!r}"
+        name = f"{folder!r} of {self._name}" if folder else self._name
         try:
             links = await _links_of(self._connections, url, name, self._query_arguments)
         except NoSuchPath:
@@ -260,7 +271,7 @@ async def _links_of(
     try:
         links: list[str] = await filesystem._ls_real(url, detail=False)  # noqa: SLF001 - the public call is for other threads
     except FileNotFoundError as error:
-        raise NoSuchPath(f"{name} does not exist at the origin") from error
+        raise gone(name, "404") from error
     except aiohttp.ClientResponseError as error:
         raise _of_listing(error.status, name) from None  # its text holds the whole URL
     return links
@@ -269,37 +280,8 @@ async def _links_of(
 def _of_listing(status: int, name: str) -> Exception:
     error = status_error(status, name)
     if isinstance(error, StaleVersion):
-        return NoSuchPath(f"{name} does not exist at the origin: it answers {status}")
+        return gone(name, f"{status}")
     return error
-
-
-def parse_manifest(data: bytes, name: str) -> list[Found]:
-    """Read a manifest; size -1 and an empty version stand for what it does not tell.
-
-    Raises:
-        OriginLied: it is not such a document; the message names the entry.
-    """
-    text = data.strip()
-    try:
-        items = json.loads(text) if text[:1] == b"[" else map(json.loads, text.splitlines())
-        return [_manifest_entry(item, name, number) for number, item in enumerate(items, 1)]
-    except ValueError as error:
-        raise OriginLied(f"the manifest {name} is not JSON: {error}") from error
-
-
-def _manifest_entry(item: Any, name: str, number: int) -> Found:
-    if isinstance(item, dict):
-        path, size = item.get("path"), item.get("size", -1)
-        etag, told = item.get("etag") or "", item.get("digest") or ""
-        if isinstance(path, str) and type(size) is int and _is_header_text(etag):
-            try:
-                return Found(path.removeprefix("./"), size, from_etag(etag), digest.normal(told))
-            except (ConfigError, AttributeError) as error:
-                raise OriginLied(f"entry {number} of the manifest {name}: {error}") from error
-    raise OriginLied(
-        f"entry {number} of the manifest {name} is not an object with a path and, if told, "
-        "a size in bytes and an etag"
-    )
 
 
 def _is_header_text(text: object) -> bool:

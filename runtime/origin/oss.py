@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from aiooss2.http import AioResponse, AioSession
+from oss2.auth import ProviderAuthV4
+from oss2.credentials import StaticCredentialsProvider
 from oss2.exceptions import OssError
 from ossfs import AioOSSFileSystem
 from yarl import URL
 
-from runtime.errors import ConfigError, NoSuchPath, OriginUnavailable, StaleVersion
+from runtime.errors import ConfigError, OriginUnavailable
 from runtime.origin import digest
-from runtime.origin.base import Found, check_known, shown
+from runtime.origin.base import Found, check_bucket, check_known, title
 from runtime.origin.connections import Connections
 from runtime.origin.globs import selector
-from runtime.origin.ranges import Wanted, blocks, check_answer, status_error
+from runtime.origin.ranges import Wanted, blocks, check_answer, gone, status_error
 from runtime.origin.resume import Interrupted, Retries
 from runtime.origin.version import conditions, from_etag
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
     from typing import Self
 
     import aiohttp
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from runtime.contract.plan import MountPlan, NetworkClass
     from runtime.origin.base import Timeouts
 
-_OPTIONS: Final = {"endpoint", "etagDigest"}
+_OPTIONS: Final = {"endpoint", "etagDigest", "region"}
 _SECRETS: Final = {"key", "secret", "token"}
 _PAGE: Final = 1000
 _PUT_AT_ONCE: Final = "Normal"
@@ -81,25 +84,48 @@ class _Session(AioSession):
         return _Answer(self._name, answer, self._connections)
 
 
+class _Version4(ProviderAuthV4):  # type: ignore[misc] # the library has no types
+    """Signatures of version 4, for which the library's own requests lack the region."""
+
+    def __init__(self, region: str, secret: Mapping[str, str]) -> None:
+        super().__init__(
+            StaticCredentialsProvider(secret["key"], secret["secret"], secret.get("token"))
+        )
+        self._region = region
+
+    def _sign_request(
+        self,
+        req: Any,
+        bucket_name: str,
+        key: str,
+        in_additional_headers: Collection[str] | None = None,
+    ) -> None:
+        req.region, req.product, req.cloudbox_id = self._region, "oss", None
+        with warnings.catch_warnings():
+            # The library asks for the time in a way that newer Pythons warn of.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            super()._sign_request(req, bucket_name, key, in_additional_headers)
+
+
 class OssOrigin:
     """Objects below ``oss://bucket/prefix``.
 
-    Options: ``endpoint``; ``etagDigest: none`` where etags of simple objects are not their md5.
+    Options: ``endpoint``; ``region``, with which requests are signed by version 4 in place of 1;
+    ``etagDigest: none`` where etags of simple objects are not their md5.
     Secret: ``key``, ``secret`` and, for temporary credentials, ``token``; none is anonymous.
     """
 
     def __init__(
         self,
-        source: str,
+        mount: MountPlan,
         filesystem: Any,
         *,
         selects: Callable[[str], bool],
-        digests: bool,
         timeouts: Timeouts,
         source_address: str | None = None,
     ) -> None:
-        parts = urlsplit(source)
-        self._name = shown(source)
+        parts = urlsplit(mount.source)
+        self._name = title(mount)
         self._bucket = parts.netloc
         prefix = parts.path.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
@@ -107,7 +133,7 @@ class OssOrigin:
         filesystem._session = _Session(self._name, self._connections)  # noqa: SLF001 - the only way to give it ours
         self._filesystem = filesystem
         self._selects = selects
-        self._digests = digests
+        self._digests = mount.options.get("etagDigest") != "none"
         self._timeouts = timeouts
         self._retries = Retries(timeouts)
 
@@ -136,25 +162,28 @@ class OssOrigin:
                 f"the mount {mount.name!r} names no endpoint for {network_class} nodes; set "
                 f"endpoints.{network_class.lower()} or options.endpoint"
             )
-        if bool(secret.get("key")) != bool(secret.get("secret")):
-            raise ConfigError(
-                f"the secret of the mount {mount.name!r} has only one of key and secret; set both, "
-                "or neither for anonymous access"
-            )
-        if not urlsplit(mount.source).netloc:
-            raise ConfigError(f"the mount {mount.name!r} has a source without a bucket")
+        check_bucket(mount, secret)
+        login = {name: value.strip() for name, value in secret.items()}
         filesystem = AioOSSFileSystem(
             endpoint=endpoint,
             asynchronous=True,
             skip_instance_cache=True,
             use_listings_cache=False,
-            **{name: value.strip() for name, value in secret.items()},
+            **login,
         )
+        if (region := mount.options.get("region")) and login.get("key"):
+            filesystem._auth = _Version4(region, login)  # noqa: SLF001 - ossfs itself signs by version 1 only
+        try:
+            filesystem._get_bucket(urlsplit(mount.source).netloc)  # noqa: SLF001 - ossfs has no public call for it
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{title(mount)} cannot be used with the endpoint {endpoint!r}; check the bucket's "
+                "name, and write the endpoint as host or host:port, with or without https://"
+            ) from None
         return cls(
-            mount.source,
+            mount,
             filesystem,
             selects=selector(mount.include, mount.exclude),
-            digests=mount.options.get("etagDigest") != "none",
             timeouts=timeouts,
             source_address=source_address,
         )
@@ -192,7 +221,7 @@ class OssOrigin:
         self, path: str, *, size: int, version: str, start: int, stop: int
     ) -> AsyncGenerator[bytes, None]:
         """Yield a range of a version, see ``base.Origin.read``."""
-        name = f"{self._name} {path!r}"
+        name = f"{path!r} of {self._name}"
 
         async def attempt(first: int, last: int) -> AsyncGenerator[bytes, None]:
             wanted = Wanted(name, size, version, first, last)
@@ -223,13 +252,10 @@ def _translated(name: str, *, listing: bool = False) -> Iterator[None]:
     except OssError as error:
         # Their text repeats headers and body of the answer, so it stays out of ours.
         if not isinstance(error.status, int) or error.status < 300:
-            gone = OriginUnavailable(
+            failed = OriginUnavailable(
                 f"{name}: the origin cannot be reached: {type(error).__name__}"
             )
-            raise Interrupted(gone) from None
-        meaning = status_error(error.status, name)
-        if listing and isinstance(meaning, StaleVersion):
-            raise NoSuchPath(
-                f"{name} does not exist at the origin: it answers {error.status}"
-            ) from None
-        raise meaning from None
+            raise Interrupted(failed) from None
+        if listing and error.status == 404:
+            raise gone(name, f"404 {error.code}") from None
+        raise status_error(error.status, name, code=error.code or "") from None

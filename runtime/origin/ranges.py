@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import (
+    NoSuchPath,
     OriginError,
     OriginLied,
     OriginRefused,
     OriginUnavailable,
     StaleVersion,
 )
-from runtime.origin.resume import Interrupted
+from runtime.origin.resume import Interrupted, Stalled
 from runtime.origin.version import conditions, matches
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _RETRIED_STATUS = frozenset({408, 425, 429})
+_CODE = re.compile(r"[A-Za-z]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,49 @@ class Wanted:
         return {"Range": f"bytes={self.start}-{self.stop - 1}", **conditions(self.version)}
 
 
-def status_error(status: int, name: str) -> OriginError | StaleVersion | Interrupted:
-    """Return what an answer's error status means for a read of one version."""
+_REFUSED = "check the Secret that the mount's secretRef names, and what it may read"
+_REMEDIES = {
+    "InvalidAccessKeyId": "it does not know the access key; check the Secret's key",
+    "SignatureDoesNotMatch": "the Secret's key and secret do not belong together; correct them",
+    "InvalidSecurityToken": "the Secret's token is not valid; renew key, secret and token",
+    "SecurityTokenExpired": "the Secret's token has expired; renew key, secret and token",
+    "ExpiredToken": "the Secret's token has expired; renew key, secret and token",
+    "InvalidToken": "the Secret's token is not valid; renew key, secret and token",
+    "RequestTimeTooSkewed": "this node's clock is wrong; set it",
+    "AccessDenied": "the key may not list or read there; grant it that, or use another Secret",
+}
+
+
+def status_error(
+    status: int, name: str, *, code: str = ""
+) -> OriginError | StaleVersion | Interrupted:
+    """Return what an answer's error status means for a read of one version.
+
+    ``code`` is the word for it that object stores put into the answer's body, if there is one.
+    """
+    # What is no plain word may be anything, a secret too.
+    answer = f"{status} {code}" if _CODE.fullmatch(code) else f"{status}"
+    remedy = _REMEDIES.get(code)
     if status in {401, 403}:
-        return OriginRefused(f"{name}: the origin answers {status}; check the mount's secret")
+        return OriginRefused(f"{name}: the origin answers {answer}; {remedy or _REFUSED}")
     if status in {404, 410, 412, 416}:
         return StaleVersion(
-            f"{name}: the origin no longer has the version of the snapshot (it answers {status})"
+            f"{name}: the origin no longer has the version of the snapshot (it answers {answer})"
         )
-    error = OriginUnavailable(f"{name}: the origin answers {status}")
-    return Interrupted(error) if status >= 500 or status in _RETRIED_STATUS else error
+    if status >= 500 or status in _RETRIED_STATUS:
+        return Interrupted(
+            OriginUnavailable(f"{name}: the origin answers {answer}; it is asked again later")
+        )
+    return OriginUnavailable(
+        f"{name}: the origin answers {answer}; {remedy or 'check the source and its endpoint'}"
+    )
+
+
+def gone(name: str, answer: str) -> NoSuchPath:
+    """Return what it means that a listing's source answers ``answer``, a 404 or the like."""
+    return NoSuchPath(
+        f"{name} does not exist at the origin: it answers {answer}; check the mount's source"
+    )
 
 
 def check_answer(answer: aiohttp.ClientResponse, wanted: Wanted) -> None:
@@ -82,6 +117,11 @@ def check_answer(answer: aiohttp.ClientResponse, wanted: Wanted) -> None:
         total = wanted.size if answer.content_length is None else answer.content_length
     if not matches(wanted.version, headers, total) or total != wanted.size:
         raise _another_version(headers, wanted)
+    if not right and answer.status == 200:
+        raise OriginLied(
+            f"{wanted.name}: the origin ignores ranges and sends the whole file (it answers 200); "
+            "serve the files with a server that knows ranges, as nginx and Apache do"
+        )
     if not right:
         raise OriginLied(
             f"{wanted.name}: the origin answers {answer.status} with the range {told!r} to a "
@@ -108,7 +148,7 @@ async def blocks(
     """Yield a checked answer's body, exactly as long as was asked.
 
     Raises:
-        OriginUnavailable: it comes too slowly. OriginLied: it is longer. Interrupted: shorter.
+        Stalled: it comes too slowly. OriginLied: it is longer. Interrupted: shorter.
     """
     left = wanted.stop - wanted.start
     waited, received = 0.0, 0
@@ -124,8 +164,12 @@ async def blocks(
         received += len(block)
         if waited >= timeouts.window_seconds:
             if received < timeouts.floor_bytes_per_second * waited:
-                raise OriginUnavailable(
-                    f"{wanted.name}: the origin sent {received} bytes in {waited:.0f} s"
+                connections.distrust()
+                raise Stalled(
+                    OriginUnavailable(
+                        f"{wanted.name}: the origin sent {received} bytes in {waited:.0f} s; "
+                        "check the connection between this node and its endpoint"
+                    )
                 )
             waited, received = 0.0, 0
         yield block

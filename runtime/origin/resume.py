@@ -28,6 +28,10 @@ class Interrupted(Exception):
         self.error = error
 
 
+class Stalled(Interrupted):
+    """The origin fell silent, or sent too slowly: each such attempt has cost its full patience."""
+
+
 class Retries:
     """How often, and after which pauses, an interrupted attempt is made again."""
 
@@ -42,11 +46,13 @@ class Retries:
         self._chance = chance
         self._pause = pause
 
-    async def after(self, interruption: Interrupted, failures: int) -> None:
-        """Wait before the next attempt, or raise when ``failures`` attempts were the last."""
-        if failures >= self._timeouts.tries:
-            raise interruption.error from interruption.__cause__
-        base = self._timeouts.backoff_seconds * 2 ** (failures - 1)
+    async def _after(self, failures: list[Interrupted]) -> None:
+        """Wait before the next attempt, or raise when these were all that there may be."""
+        last = failures[-1]
+        stalls = sum(isinstance(failure, Stalled) for failure in failures)
+        if len(failures) >= self._timeouts.tries or stalls >= self._timeouts.stall_tries:
+            raise last.error from last.__cause__
+        base = self._timeouts.backoff_seconds * 2 ** (len(failures) - 1)
         await self._pause(base * (0.5 + self._chance()))
 
     async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -55,13 +61,13 @@ class Retries:
         Raises:
             OriginError: the last attempt was interrupted.
         """
-        failures = 0
+        failures: list[Interrupted] = []
         while True:
             try:
                 return await attempt()
             except Interrupted as interruption:
-                failures += 1
-                await self.after(interruption, failures)
+                failures.append(interruption)
+                await self._after(failures)
 
     async def read(
         self, attempt: Callable[[int, int], AsyncGenerator[bytes, None]], start: int, stop: int
@@ -71,7 +77,7 @@ class Retries:
         Raises:
             OriginError: the last attempt was interrupted, or yielded not exactly its range.
         """
-        failures = 0
+        failures: list[Interrupted] = []
         while start < stop:
             try:
                 async with contextlib.aclosing(attempt(start, stop)) as blocks:
@@ -83,8 +89,8 @@ class Retries:
                 if start < stop:
                     raise OriginLied("an origin's answer is shorter than its range")
             except Interrupted as interruption:
-                failures += 1
-                await self.after(interruption, failures)
+                failures.append(interruption)
+                await self._after(failures)
 
 
 async def each(items: Iterable[T], do: Callable[[T], Awaitable[None]], *, limit: int) -> None:

@@ -34,6 +34,13 @@ class TokenBucket:
             return 0.0
         self._refill(now)
         self._tokens -= count
+        return self.owed(now=now)
+
+    def owed(self, *, now: float) -> float:
+        """Return the seconds until all that was taken is paid for at the present rate."""
+        if not self._rate:
+            return 0.0
+        self._refill(now)
         return max(0.0, -self._tokens / self._rate)
 
     def _refill(self, now: float) -> None:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from runtime.contract import protocol, token
-from runtime.errors import AccessDenied, PeerMismatch
+from runtime.errors import AccessDenied, PeerMismatch, TokenInvalid
 
 if TYPE_CHECKING:
     from runtime.agent.agent import Agent
@@ -29,7 +29,10 @@ class Access:
         value = request.headers.get("authorization", "")
         kind, _, text = value.partition(" ")
         if kind.lower() != "bearer" or not text:
-            raise AccessDenied("a bearer token is required; ask for one of this Dataset")
+            raise TokenInvalid(
+                "a token is required, in the header Authorization: Bearer <token>; ask for one of "
+                "this Dataset"
+            )
         if self._keys is not self._agent.keys:
             self._keys = self._agent.keys
             self._known.clear()
@@ -45,14 +48,15 @@ class Access:
         """Tell whether the request came over the Unix socket from the agent's own user, or root."""
         return request.peer_uid is not None and request.peer_uid in {self._uid, 0}
 
-    def reader(self, request: Request, dataset: str) -> None:
-        """Let readers of a Dataset through.
+    def reader(self, request: Request, dataset: str) -> bool:
+        """Let readers of a Dataset through; return whether that was for the token they sent.
 
         Raises:
-            AccessDenied: the token is missing, forged, or of another Dataset.
+            AccessDenied: the token is of another Dataset; ``TokenInvalid`` when it is missing or
+                forged.
         """
         if self._agent.settings.trust_same_uid and request.peer_uid == self._uid:
-            return
+            return False
         try:
             allowed = self._scope(request) == ("reader", dataset)
         except AccessDenied:
@@ -61,6 +65,7 @@ class Access:
         if not allowed:
             self._agent.counters.refused_requests += 1
             raise AccessDenied(f"the token does not read Dataset {dataset}; ask for one that does")
+        return True
 
     def operator(self, request: Request) -> None:
         """Let the node's own user, and requests from the node's own address, see the report.
@@ -85,7 +90,7 @@ class Access:
             self._agent.counters.refused_requests += 1
             raise
         self.expected(request)
-        self._agent.health.answered(member.uid)
+        self._agent.health.asked(member.uid)
         return member
 
     def _claimed(self, request: Request) -> Member:

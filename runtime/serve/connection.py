@@ -19,7 +19,7 @@ from runtime.errors import NotCached
 from runtime.serve.head import BadRequest, answer_head
 from runtime.serve.incoming import Incoming
 from runtime.serve.message import Answer, Request, Stream, length_of
-from runtime.serve.outgoing import CutShort, Outgoing, Pump, discard, release_parts
+from runtime.serve.outgoing import SMALL, CutShort, Outgoing, Pump, discard, release_parts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,6 +44,7 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "_alone",
         "_body_wanted",
         "_busy",
         "_callbacks",
@@ -83,6 +84,8 @@ class Connection:
         self._service = service
         self._out = Outgoing(sock)
         self._in = Incoming(service.limits)
+        self._alone = b""
+        """What came last, if nothing was waiting: mostly one whole request."""
         self._continued = False
         self._busy = False
         """A request is being answered."""
@@ -166,6 +169,13 @@ class Connection:
             return
         if self._draining:
             return
+        self._alone = b""
+        if not self._busy and self._in.idle:
+            answer = self._service.remembered(data)
+            if answer is not None:
+                self._send_remembered(*answer)
+                return
+            self._alone = data
         self._in.feed(data)
         if not self._busy:
             self._process()
@@ -188,6 +198,10 @@ class Connection:
     def _unpause(self) -> None:
         self._reading = True
         self._service.loop.add_reader(self._fd, self._on_readable)
+
+    def _rest(self) -> None:
+        """Begin to wait for the next request."""
+        self._wait(math.inf if self.lasting else self._service.limits.idle_seconds)
 
     def _wait(self, seconds: float) -> None:
         self.deadline = self._service.loop.time() + seconds
@@ -229,7 +243,12 @@ class Connection:
             self._last = True
         self._body_wanted = head.method != "HEAD"
         self._modern = head.modern
-        return Request(head.method, head.target, head.headers, body, self.peer, self.peer_uid, self)
+        raw, self._alone = self._alone, b""
+        if body or self._in or not (head.keep_alive and head.modern):
+            raw = b""
+        return Request(
+            head.method, head.target, head.headers, body, self.peer, self.peer_uid, self, raw
+        )
 
     def _await_rest(self, *, began: bool) -> None:
         """Start the request's time unless it ``began`` before; encourage a client that waits."""
@@ -256,6 +275,30 @@ class Connection:
         else:
             self.deadline = math.inf
             self._task = self._service.loop.create_task(self._answer_later(answer))
+
+    def _send_remembered(self, head: bytes, body: bytes) -> None:
+        """Send a small answer that needs no handler, mostly in one call."""
+        service = self._service
+        service.counters.requests += 1
+        try:
+            if len(body) <= SMALL:
+                whole = head + body
+                sent = self._sock.send(whole)
+            else:
+                sent = self._sock.sendmsg((head, body))
+                whole = b"" if sent == len(head) + len(body) else head + body
+        except (BlockingIOError, InterruptedError):
+            sent, whole = 0, head + body
+        except OSError:
+            self.close()
+            return
+        service.counters.bytes_sent += sent
+        if sent >= len(whole):
+            self._rest()
+        else:
+            self._busy = True
+            self._out.begin(whole[sent:], (), Answer(200))
+            self._flush()
 
     def _failed(self, error: Exception) -> Answer:
         try:
@@ -388,7 +431,7 @@ class Connection:
         elif self._last:
             self._linger()
         else:
-            self._wait(math.inf if self.lasting else self._service.limits.idle_seconds)
+            self._rest()
             if not self._reading:
                 self._unpause()
             if self._in and not self._processing:

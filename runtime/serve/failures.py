@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 STATUS: Final[Mapping[type[Exception], int]] = {
     errors.ConfigError: 400,
+    errors.TokenInvalid: 401,
     errors.AccessDenied: 403,
     errors.RefusedByPolicy: 403,
     errors.NoSuchPath: 404,
@@ -34,7 +35,10 @@ def answer_of(error: Exception) -> Answer:
     """Return the answer that tells of an error; one that is not ours is logged, not shown."""
     if isinstance(error, errors.CacheError):
         kind = type(error)
-        return sentence(STATUS.get(kind, 502), str(error), kind.__name__)
+        answer = sentence(STATUS.get(kind, 502), str(error), kind.__name__)
+        if answer.status == 401:
+            answer.headers += (("WWW-Authenticate", "Bearer"),)
+        return answer
     log.error("a request failed: %s", error, exc_info=error)
     return sentence(500, "the agent failed at this request; its log says more", "CacheError")
 

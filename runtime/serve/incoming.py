@@ -28,6 +28,11 @@ class Incoming:
     def __len__(self) -> int:
         return len(self._buffer)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a request is here."""
+        return not self._buffer and self._head is None
+
     def feed(self, data: bytes) -> None:
         """Add bytes as they came."""
         if not self._buffer:

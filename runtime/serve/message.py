@@ -23,6 +23,8 @@ class Request:
 
     ``target`` is the path and query as they came, undecoded, always beginning with a slash.
     Header names are lower-case; values of a repeated header are joined by ``", "``.
+    ``raw`` are the bytes of a bodiless request that came alone and leaves its HTTP/1.1 connection
+    open: equal bytes ask the same. It is empty for others.
     ``peer`` is the caller's IP address, None on a Unix socket; ``peer_uid`` is the calling
     process's user there (SO_PEERCRED), None on TCP.
     """
@@ -34,6 +36,7 @@ class Request:
     peer: str | None
     peer_uid: int | None
     connection: Connection
+    raw: bytes = b""
     _query: dict[str, str] | None = None
 
     @property

@@ -1,18 +1,17 @@
-"""Objects over HTTP: ``GET /ns/dataset/path`` with ranges and conditions, and batches."""
+"""Objects over HTTP: ``GET /ns/dataset/path`` with ranges and conditions."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from runtime.agent.content import Content
-from runtime.contract import protocol
 from runtime.contract.layout import ObjectLayout
 from runtime.contract.units import MIB, SEGMENT
-from runtime.errors import CacheError, ConfigError, NoSuchPath, NotCached
-from runtime.serve.failures import answer_of
+from runtime.errors import NoSuchPath, NotCached, StaleVersion
+from runtime.serve.failures import sentence
 from runtime.serve.message import Answer, Stream
 from runtime.serve.ranges import NotSatisfiable, parse_range
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from runtime.catalog.records import FileRecord
     from runtime.serve.access import Access
     from runtime.serve.message import Request
+    from runtime.serve.remembered import Remembered
 
 AT_ONCE: Final = 4 * SEGMENT
 """Up to so many bytes that rest here are answered without a task."""
@@ -30,8 +30,8 @@ BLOCK: Final = 4 * MIB
 AHEAD: Final = 3
 """Chunks fetched beyond the one being sent, when a range goes that far."""
 TRIES: Final = 3
-LARGEST_IN_BATCH: Final = MIB
-LARGEST_BATCH: Final = 64 * MIB
+_TAGS: Final = re.compile(r'(W/)?("[^"]*")')
+"""Entity tags in a condition: the mark of a weak one, and the tag."""
 
 
 def etag(version: str) -> str:
@@ -42,16 +42,17 @@ def etag(version: str) -> str:
 class Objects:
     """Answers readers that speak plain HTTP. Every byte is verified on its way out."""
 
-    def __init__(self, agent: Agent, access: Access) -> None:
+    def __init__(self, agent: Agent, access: Access, remembered: Remembered) -> None:
         self._agent = agent
         self._access = access
+        self._remembered = remembered
 
     def get(self, request: Request) -> Answer | Awaitable[Answer]:
         """Answer GET and HEAD of an object; at once where its bytes are few and rest here."""
         namespace, _, rest = request.path[1:].partition("/")
         name, _, path = rest.partition("/")
         ref = f"{namespace}/{name}"
-        self._access.reader(request, ref)
+        has_token = self._access.reader(request, ref)
         dataset = self._agent.dataset(ref)
         dataset.check_readable()
         catalog = dataset.catalog(request.query.get("snapshot", ""))
@@ -63,28 +64,22 @@ class Objects:
         status, headers, start, stop = _negotiated(request, record)
         if request.method == "HEAD" and status in (200, 206):
             return Answer(status, headers, head_length=stop - start)
+        if status in (412, 416):
+            return _refused(status, headers, path, record.size)
         if start == stop:
             return Answer(status, headers)
         content = Content.of_record(dataset, catalog, record)
-        data = self._at_once(content, record, start, stop)
-        if data is not None:
-            return Answer(status, headers, (data,))
+        cell = _cell_of(content, record, start, stop)
+        if cell is not None:
+            blob = self._agent.fetcher.blob(content)
+            base = cell * content.layout.chunk if isinstance(content.layout, ObjectLayout) else 0
+            span = blob.span(cell, start - base, stop - base)
+            data = blob.glance(span) or self._checked(content, cell, span.start, span.stop)
+            if data is not None:
+                if has_token:
+                    self._remembered.note(request, status, headers, dataset, blob, span)
+                return Answer(status, headers, (data,))
         return self._body(status, headers, content, record, start, stop)
-
-    def _at_once(self, content: Content, record: FileRecord, start: int, stop: int) -> bytes | None:
-        """Return bytes that lie in one cell and rest here, if they are few; verified."""
-        if stop - start > AT_ONCE:
-            return None
-        layout = content.layout
-        if isinstance(layout, ObjectLayout):
-            cell = start // layout.chunk
-            base, end = layout.cell_range(cell)
-            if stop > end:
-                return None
-            start, stop = start - base, stop - base
-        else:
-            cell = record.ordinal
-        return self._checked(content, cell, start, stop)
 
     def _checked(self, content: Content, cell: int, start: int, stop: int) -> bytes | None:
         """Return bytes of a cell, verified; None when it is not here, or was corrupt."""
@@ -107,7 +102,7 @@ class Objects:
         start: int,
         stop: int,
     ) -> Answer:
-        blocks = self._blocks(content, record, start, stop)
+        blocks = self.blocks(content, record, start, stop)
         first = await anext(blocks)
         if len(first) == stop - start:
             data = bytes(first)
@@ -121,7 +116,7 @@ class Objects:
 
         return Answer(status, headers, (Stream(chunks(), stop - start),))
 
-    async def _blocks(
+    async def blocks(
         self, content: Content, record: FileRecord, start: int, stop: int
     ) -> AsyncGenerator[bytes | memoryview, None]:
         """Yield the bytes of an object, verified, as they become available."""
@@ -170,57 +165,16 @@ class Objects:
             return self._checked(content, cell, start, stop)
         return await asyncio.to_thread(self._checked, content, cell, start, stop)
 
-    async def batch(self, request: Request) -> Answer:
-        """Answer ``POST /batch``: small objects, one after the other, each with its status."""
-        ref, snapshot, paths = _batch_of(request)
-        self._access.reader(request, ref)
-        dataset = self._agent.dataset(ref)
-        dataset.check_readable()
-        catalog = dataset.catalog(snapshot)
-        records = {path: catalog.find(path) for path in paths}
-        total = sum(record.size for record in records.values() if record is not None)
-        if total > LARGEST_BATCH:
-            raise ConfigError(f"the batch has {total} bytes; at most {LARGEST_BATCH} go in one")
-        width = asyncio.Semaphore(64)
 
-        async def one(path: str) -> tuple[int, bytes]:
-            record = records[path]
-            if record is None:
-                return 404, f"{ref} has no object {path!r} in this snapshot".encode()
-            if record.size > LARGEST_IN_BATCH:
-                return 413, f"{path} has {record.size} bytes; read it on its own".encode()
-            if not record.size:
-                return 200, b""
-            content = Content.of_record(dataset, catalog, record)
-            try:
-                async with width:
-                    blocks = [b async for b in self._blocks(content, record, 0, record.size)]
-                return 200, b"".join(blocks)
-            except CacheError as error:
-                told = answer_of(error)
-                return told.status, str(error).encode()
-
-        found = await asyncio.gather(*(one(path) for path in paths))
-        parts: list[bytes] = []
-        for status, data in found:
-            parts += (protocol.BATCH_ITEM.pack(status, len(data)), data)
-        return Answer(200, (("Content-Type", "application/octet-stream"),), (b"".join(parts),))
-
-
-def _batch_of(request: Request) -> tuple[str, str, list[str]]:
-    """Return a batch's Dataset, snapshot and paths."""
-    try:
-        document = json.loads(request.body)
-        ref, paths = document["dataset"], document["paths"]
-        snapshot = document.get("snapshot", "")
-        usable = isinstance(ref, str) and isinstance(snapshot, str) and isinstance(paths, list)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        usable = False
-    if not usable or not all(isinstance(path, str) for path in paths):
-        raise ConfigError('the body must be {"dataset": "namespace/name", "paths": [...]}')
-    if len(paths) > protocol.BATCH_PATHS:
-        raise ConfigError(f"{len(paths)} paths in a batch; at most {protocol.BATCH_PATHS}")
-    return ref, snapshot, paths
+def _cell_of(content: Content, record: FileRecord, start: int, stop: int) -> int | None:
+    """Return the cell that holds a range; None when it is long, or lies in several."""
+    if stop - start > AT_ONCE:
+        return None
+    layout = content.layout
+    if not isinstance(layout, ObjectLayout):
+        return record.ordinal
+    cell = start // layout.chunk
+    return cell if stop <= layout.cell_range(cell)[1] else None
 
 
 def _negotiated(
@@ -232,7 +186,8 @@ def _negotiated(
     decided = _condition(request, tag)
     if decided is not None:
         return decided, headers, 0, 0
-    wanted = request.headers.get("range")
+    # A range is defined for GET alone, and HEAD tells of the whole.
+    wanted = request.headers.get("range") if request.method == "GET" else None
     if wanted is not None and request.headers.get("if-range", tag) != tag:
         wanted = None
     try:
@@ -249,15 +204,20 @@ def _negotiated(
 def _condition(request: Request, tag: str) -> int | None:
     """Return the status that a conditional request ends with, None to go on."""
     required = request.headers.get("if-match")
-    if required is not None and not _lists(required, tag):
+    if required is not None and required != "*" and ("", tag) not in _TAGS.findall(required):
         return 412
     known = request.headers.get("if-none-match")
-    if known is not None and _lists(known, tag):
+    if known is not None and (known == "*" or tag in (item[1] for item in _TAGS.findall(known))):
         return 304
     return None
 
 
-def _lists(header: str, tag: str) -> bool:
-    return header.strip() == "*" or tag in (
-        item.strip().removeprefix("W/") for item in header.split(",")
-    )
+def _refused(status: int, headers: tuple[tuple[str, str], ...], path: str, size: int) -> Answer:
+    """Return the answer to a condition that is not met, or to a range outside the object."""
+    if status == 412:
+        text = f"{path} has another version than those in If-Match; ETag says which"
+        answer = sentence(status, text, StaleVersion.__name__)
+    else:
+        answer = sentence(status, f"{path} has {size} bytes; ask for a range that begins in them")
+    answer.headers += headers
+    return answer

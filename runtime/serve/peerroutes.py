@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from runtime.agent.flight import Flight
     from runtime.serve.access import Access
     from runtime.serve.message import Request
-    from runtime.store.blob import Place
+    from runtime.store.places import Place
 
 NEW_SNAPSHOT_SECONDS: Final = 5.0
 """Members take up a new snapshot one after the other, within so many seconds."""

@@ -73,6 +73,14 @@ class Readers:
         body = {"key": content.layout.key, "tiers": [file.tier for file in files]}
         return Answer(200, JSON, (json.dumps(body).encode(),), fds=fds, close_fds=True)
 
+    def open_whole(self, request: Request) -> Answer:
+        """Pass descriptors of an object that is wholly in one tier, which stays so while mapped."""
+        content = self._content(request)
+        files = self._agent.fetcher.blob(content).lend()
+        body = {"key": content.layout.key, "tiers": [files.tier]}
+        fds = (files.data_fd, files.map_fd)
+        return Answer(200, JSON, (json.dumps(body).encode(),), fds=fds, close_fds=True)
+
     async def want(self, request: Request) -> Answer:
         """Answer when the cells asked for are there, or cannot be kept."""
         content = self._content(request)

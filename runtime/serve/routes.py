@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from runtime.agent.reports import report
 from runtime.contract import codec, protocol
 from runtime.serve.access import Access
+from runtime.serve.batches import Batches
 from runtime.serve.failures import sentence
 from runtime.serve.message import Answer
 from runtime.serve.metrics import exposition
 from runtime.serve.objects import Objects
 from runtime.serve.peerroutes import PeerRoutes
 from runtime.serve.readers import JSON, Readers
+from runtime.serve.remembered import Remembered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +30,7 @@ class Routes:
     """The agent's handler.
 
     ``port`` tells where it listens now, if it does; ``server`` are the server's own counters.
+    ``remembered`` answers bytes that were asked before; see ``runtime.serve.remembered``.
     """
 
     def __init__(
@@ -39,13 +42,15 @@ class Routes:
         self._access = Access(agent)
         readers = Readers(agent, self._access)
         peers = PeerRoutes(agent, self._access)
-        self._objects = Objects(agent, self._access)
+        remembered = Remembered(agent)
+        self.remembered = remembered.answer
+        self._objects = Objects(agent, self._access, remembered)
         self._routes: dict[tuple[str, str], Callable[[Request], Answer | Awaitable[Answer]]] = {
             ("GET", "/healthz"): self._healthy,
             ("GET", "/readyz"): self._ready,
             ("GET", "/metrics"): self._metrics,
             ("GET", "/report"): self._report,
-            ("POST", protocol.BATCH): self._objects.batch,
+            ("POST", protocol.BATCH): Batches(agent, self._access, self._objects).answer,
             ("GET", protocol.IDENTITY): peers.identity,
             ("GET", protocol.UNIT): peers.unit,
             ("GET", protocol.HEAD): peers.head,
@@ -53,6 +58,7 @@ class Routes:
             ("GET", protocol.SUMMARY): peers.summary,
             ("GET", protocol.OPEN_CATALOG): readers.open_catalog,
             ("GET", protocol.OPEN_BLOB): readers.open_blob,
+            ("GET", protocol.OPEN_WHOLE): readers.open_whole,
             ("POST", protocol.WANT): readers.want,
             ("POST", protocol.SUSPECT): readers.suspect,
         }

@@ -135,8 +135,9 @@ class Listener:
 class HttpServer:
     """The server of one agent. It listens on nothing until asked to.
 
-    ``on_error`` turns an exception of the handler into an answer. ``counters`` may be read at any
-    time.
+    ``on_error`` turns an exception of the handler into an answer. ``remembered`` is asked for the
+    bytes of what may be a whole request, and gives its answer's head and body, or None for it to
+    be read and handled. ``counters`` may be read at any time.
     """
 
     def __init__(
@@ -145,11 +146,13 @@ class HttpServer:
         *,
         on_error: Callable[[Exception], Answer],
         limits: Limits | None = None,
+        remembered: Callable[[bytes], tuple[bytes, bytes] | None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
         self._handler = handler
         self._on_error = on_error
         self._limits = limits or Limits()
+        self._remembered = remembered
         self._tcp: dict[int, Listener] = {}
         self._unix: dict[str, Listener] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -199,7 +202,12 @@ class HttpServer:
 
     def _service(self) -> Service:
         return Service(
-            asyncio.get_running_loop(), self._handler, self._on_error, self._limits, self.counters
+            asyncio.get_running_loop(),
+            self._handler,
+            self._on_error,
+            self._limits,
+            self.counters,
+            self._remembered,
         )
 
     def _start_sweeping(self) -> None:

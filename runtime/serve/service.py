@@ -52,4 +52,6 @@ class Service:
     on_error: Callable[[Exception], Answer]
     limits: Limits
     counters: Counters
+    remembered: Callable[[bytes], tuple[bytes, bytes] | None]
+    """Head and body of the answer to these bytes, None when they are to be read as a request."""
     connections: set[Connection] = field(default_factory=set)

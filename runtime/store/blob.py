@@ -8,69 +8,25 @@ word before and after reading.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from runtime.contract.cellmap import PRESENT
 from runtime.contract.layout import ObjectLayout
 from runtime.contract.units import SEGMENT, checksum
+from runtime.errors import NotCached
+from runtime.store.places import BlobFiles, Pin, Place, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Iterator, Sequence
 
+    from runtime.contract.cellmap import CellMap
     from runtime.contract.layout import Layout
     from runtime.store.core import Core
     from runtime.store.pair import FilePair
     from runtime.store.room import Room
     from runtime.store.tier import Resident, Tier
-
-
-class Place(NamedTuple):
-    """Where a cell's bytes lie: for pread or sendfile, while the unit is pinned."""
-
-    fd: int
-    offset: int
-    length: int
-
-
-class BlobFiles(NamedTuple):
-    """The read-only descriptors of a blob's files in the tier with this number."""
-
-    tier: int
-    data_fd: int
-    map_fd: int
-
-
-class Pin:
-    """Keeps a unit's bytes and descriptors while it is entered.
-
-    ``held`` tells whether the unit was here; without it nothing is kept.
-    """
-
-    __slots__ = ("_blob", "_resident", "_unit", "held")
-
-    def __init__(self, blob: Blob, unit: int) -> None:
-        self._blob = blob
-        self._unit = unit
-        self._resident: Resident | None = None
-        self.held = False
-
-    def __enter__(self) -> Self:
-        self._resident = self._blob.pin_resident(self._unit)
-        self.held = self._resident is not None
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._resident is not None:
-            self._blob.unpin_resident(self._resident)
-            self._resident = None
 
 
 class Blob:
@@ -176,6 +132,8 @@ class Blob:
             resident.pins -= 1
         self._room.release(resident.pair)
         with self._core.lock:
+            if self.units.get(resident.name[1]) is resident:
+                self._room.settle(resident, set())  # its cells may have been dropped meanwhile
             self._room.enforce(resident.pair.tier)
 
     def _acquire(self, pair: FilePair) -> bool:
@@ -218,6 +176,33 @@ class Blob:
             for pair in held:
                 self._room.release(pair)
 
+    def lend(self) -> BlobFiles:
+        """Return descriptors of the caller's own of the one tier that has the whole blob.
+
+        Nothing of the blob is punched or written as long as the first of them, a copy of it, or a
+        mapping of it is open anywhere: the kernel keeps the hold, also over an agent's restart.
+
+        Raises:
+            NotCached: the blob is not wholly in one tier.
+            NoRoom: as much of that tier is lent as may be.
+        """
+        with self._core.lock:
+            for pair in self.pairs.values():
+                if not all(word & PRESENT for word in self._words_of(pair)):
+                    continue
+                self._room.check_may_lend(pair)
+                try:
+                    return BlobFiles(pair.tier.number, *pair.lend())
+                except OSError as error:
+                    pair.tier.failed(error)
+        raise NotCached(
+            "the object is not wholly in one tier of this node, so it cannot be mapped; read it"
+        )
+
+    def _words_of(self, pair: FilePair) -> list[int]:
+        opened = self._opened(pair)
+        return opened[0].words.tolist() if opened is not None else [0]
+
     # -- verified bytes ------------------------------------------------------------------------
 
     def verified_read(self, cell: int, start: int = 0, stop: int | None = None) -> bytes | None:
@@ -232,22 +217,97 @@ class Blob:
         stop = size if stop is None else min(stop, size)
         if start >= stop:
             return b"" if self.present(cell) else None
-        low, high = 0, size
-        if isinstance(self.layout, ObjectLayout):
-            low = start // SEGMENT * SEGMENT
-            high = min(-(-stop // SEGMENT) * SEGMENT, size)
+        span = self.span(cell, start, stop)
+        low, high = span.low, span.high
         data = self._checked(cell, low, high, thorough=False)
         if data is None or (low, high) == (start, stop):
             return data
         return data[start - low : stop - low]
+
+    def span(self, cell: int, start: int, stop: int) -> Span:
+        """Return what to read to have bytes ``start`` to ``stop`` of a cell verified."""
+        cell_start, cell_stop = self.layout.cell_range(cell)
+        size = cell_stop - cell_start
+        low, high = 0, size
+        if isinstance(self.layout, ObjectLayout):
+            low = start // SEGMENT * SEGMENT
+            high = min(-(-stop // SEGMENT) * SEGMENT, size)
+        unit = self.layout.unit_of(cell)
+        whole = (low, high) == (0, size)
+        return Span(cell, unit, start, stop, low, high, cell_start + low, whole)
+
+    def glance(self, span: Span) -> bytes | None:
+        """Return a span's bytes, verified, and note the read; None: ask ``verified_read``.
+
+        For few bytes: they are read within one turn of the lock, so that nothing needs to be held.
+        Nothing is dropped or vetted here.
+        """
+        cell, unit, start, stop, low, high, offset, whole = span
+        with self._core.lock:
+            resident = self.units.get(unit)
+            if resident is None or not resident.count or resident.doubted:
+                return None
+            pair = resident.pair
+            try:
+                cells, fd = pair.opened()
+                if not cells.words[cell] & PRESENT:
+                    return None
+                data = os.pread(fd, high - low, offset)
+            except OSError:
+                return None
+            if whole:
+                if len(data) != high or checksum(data) != cells.sums[cell]:
+                    return None
+            elif not pair.matches(cell, self._size(cell), (low, high), data, thorough=False):
+                return None
+            if not resident.spare:
+                pair.tier.policy(self.dataset).touch(resident.name)
+        return data if stop - start == high - low else data[start - low : stop - low]
+
+    def collect(self, wanted: Sequence[tuple[int, memoryview]]) -> list[int]:
+        """Fill each buffer with all of a cell's bytes, verified, and note the reads.
+
+        Return the indexes of those that are not here or do not match: ask ``verified_read``, which
+        drops what is corrupt. For few bytes, as ``glance``: the lock is held all the time.
+        """
+        layout = self.layout
+        lacking: list[int] = []
+        read: list[int] = []
+        with self._core.lock:
+            opened = [one for pair in self.pairs.values() if (one := self._opened(pair))]
+            for index, (cell, into) in enumerate(wanted):
+                for cells, fd in opened:
+                    if cells.words[cell] & PRESENT:
+                        if _fill(fd, into, layout.cell_range(cell)[0], cells.sums[cell]):
+                            read.append(cell)
+                        else:
+                            lacking.append(index)
+                        break
+                else:
+                    lacking.append(index)
+            self._touch_all(read)
+        return lacking
+
+    def _opened(self, pair: FilePair) -> tuple[CellMap, int] | None:
+        try:
+            return pair.opened()
+        except OSError as error:
+            pair.tier.failed(error)
+            return None
+
+    def _touch_all(self, cells: Sequence[int]) -> None:
+        """Note reads, where any policy makes something of them."""
+        if not any(pair.tier.policy(self.dataset).yields for pair in self.pairs.values()):
+            return
+        for unit in {self.layout.unit_of(cell) for cell in cells}:
+            self.touch(unit)
 
     def verify(self, cell: int) -> bool:
         """Read a cell and compare it with all its checksums.
 
         False: the cell is not here, or was corrupt, and has been dropped and counted.
         """
-        start, stop = self.layout.cell_range(cell)
-        return self._checked(cell, 0, stop - start, thorough=True) is not None
+        return self._checked(cell, 0, self._size(cell), thorough=True) is not None
 
     def _checked(self, cell: int, low: int, high: int, *, thorough: bool) -> bytes | None:
         """Read and compare ``low`` to ``high`` of a cell, which begin and end with segments."""
@@ -263,13 +323,17 @@ class Blob:
             if not word & PRESENT:
                 return None
             data = self._read(pair, cell, low, high)
-            if not self._matches(pair, cell, (low, high), data, thorough=thorough):
+            if not pair.matches(cell, self._size(cell), (low, high), data, thorough=thorough):
                 with self._core.lock:
                     self._room.drop_cell(resident, cell, word)
                 return None
             return data
         finally:
             self._room.release(pair)
+
+    def _size(self, cell: int) -> int:
+        start, stop = self.layout.cell_range(cell)
+        return stop - start
 
     def _read(self, pair: FilePair, cell: int, low: int, high: int) -> bytes:
         """Read bytes of a cell; those that the medium refuses are missing, and do not match."""
@@ -281,34 +345,6 @@ class Blob:
                 pair.tier.failed(error)
             return b""
         return data
-
-    def _matches(
-        self,
-        pair: FilePair,
-        cell: int,
-        span: tuple[int, int],
-        data: bytes,
-        *,
-        thorough: bool,
-    ) -> bool:
-        """Compare a span of a cell: with the cell's sum if it is all of it, else by segments."""
-        start, stop = self.layout.cell_range(cell)
-        low, high = span
-        if len(data) != high - low:
-            return False
-        if span == (0, stop - start):
-            whole = checksum(data) == pair.mapped.sums[cell]
-            if not (whole and thorough):
-                return whole
-        per_cell = pair.header.segments_per_cell
-        first = cell * per_cell + low // SEGMENT
-        view = memoryview(data)
-        pieces = range(0, len(data), SEGMENT) if per_cell else ()
-        sums = pair.mapped.segments
-        return all(
-            checksum(view[offset : offset + SEGMENT]) == sums[first + index]
-            for index, offset in enumerate(pieces)
-        )
 
     # -- after a machine crash -----------------------------------------------------------------
 
@@ -330,9 +366,9 @@ class Blob:
         good: list[int] = []
         bad: list[int] = []
         for cell in resident.doubted:
-            start, stop = self.layout.cell_range(cell)
-            data = self._read(pair, cell, 0, stop - start)
-            matches = self._matches(pair, cell, (0, stop - start), data, thorough=True)
+            size = self._size(cell)
+            data = self._read(pair, cell, 0, size)
+            matches = pair.matches(cell, size, (0, size), data, thorough=True)
             (good if matches else bad).append(cell)
         with self._core.lock:
             resident.pins -= 1
@@ -350,3 +386,11 @@ class Blob:
         resident.pair.tier.count(resident, len(good), size)
         if not good and not resident.busy:
             self._room.take(resident)
+
+
+def _fill(fd: int, into: memoryview, offset: int, total: int) -> bool:
+    """Fill a buffer from a file; return whether it is full and has this checksum."""
+    try:
+        return os.preadv(fd, (into,), offset) == len(into) and checksum(into) == total
+    except OSError:
+        return False

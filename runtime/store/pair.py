@@ -8,6 +8,7 @@ cell's word says absent before anything happens to its bytes.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -66,7 +67,9 @@ class FilePair:
 
     ``charged`` is what the tier counts for it, ``residents`` counts its units, ``layout_mark`` is
     the fingerprint that the map ends with, ``distrusted`` says that no word of it may be believed
-    after a machine crash. ``uses`` keep the descriptors open; once ``dead`` (its names are gone,
+    after a machine crash. ``lent`` says that the bytes may be held
+    by a reader's mapping; so may those of a file from before, as holds outlive an agent. ``uses``
+    keep the descriptors open; once ``dead`` (its names are gone,
     every word says absent), the bytes are freed when the last use ends, as a send or a write under
     way may still touch them.
     """
@@ -80,6 +83,7 @@ class FilePair:
         self.residents = 0
         self.uses = 0
         self.dead = False
+        self.lent = True
         self.distrusted = False
         self.layout_mark = 0
         self._core = core
@@ -105,6 +109,7 @@ class FilePair:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._writing = os.open(f"{self._base}.data", flags, 0o600)
             os.ftruncate(self._writing, self.header.size)
+            self.lent = False
         except OSError:
             self.close()
             self._unlink()
@@ -135,6 +140,17 @@ class FilePair:
             self._core.descriptors.used(self)
         assert self._map is not None
         return self._map
+
+    def opened(self) -> tuple[CellMap, int]:
+        """Return the map and the descriptor for reading, opening the files if they are not.
+
+        Raises:
+            OSError: the medium failed, or the map is broken.
+        """
+        if self._map is None or self._data < 0:
+            return self.map, self.data_fd
+        self._core.descriptors.used(self)
+        return self._map, self._data
 
     @property
     def mapped(self) -> CellMap:
@@ -246,17 +262,73 @@ class FilePair:
         """
         return disk.read_all(self._data, stop - start, start)
 
+    def matches(
+        self, cell: int, size: int, span: tuple[int, int], data: bytes, *, thorough: bool
+    ) -> bool:
+        """Compare a span of a cell of ``size`` bytes with its checksums.
+
+        With the cell's sum if it is all of it, else by segments; ``thorough``: with both.
+        """
+        low, high = span
+        if len(data) != high - low:
+            return False
+        if span == (0, size):
+            whole = checksum(data) == self.mapped.sums[cell]
+            if not (whole and thorough):
+                return whole
+        per_cell = self.header.segments_per_cell
+        first = cell * per_cell + low // SEGMENT
+        view = memoryview(data)
+        pieces = range(0, len(data), SEGMENT) if per_cell else ()
+        sums = self.mapped.segments
+        return all(
+            checksum(view[offset : offset + SEGMENT]) == sums[first + index]
+            for index, offset in enumerate(pieces)
+        )
+
     # -- the end -------------------------------------------------------------------------------
 
     def punch(self, start: int, stop: int) -> bool:
         """Free the blocks between two offsets, and zero the parts of blocks at the edges.
 
-        Returns False where the file system cannot do it.
+        Returns False where the file system cannot do it, or a reader's mapping holds the bytes.
 
         Raises:
             OSError: the medium failed.
         """
-        return disk.punch(self.writing_fd, start, stop)
+        return not self.held() and disk.punch(self.writing_fd, start, stop)
+
+    def lend(self) -> tuple[int, int]:
+        """Return new descriptors of data and map; the bytes are held while the first is open.
+
+        The hold is a shared lock on an open file of its own, so it ends with the last descriptor
+        and the last mapping of that, in whatever process they are.
+
+        Raises:
+            OSError: the medium failed, or this process may open no more files.
+        """
+        data = self._open_file("data", os.O_RDONLY)
+        try:
+            fcntl.flock(data, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            cells = self._open_file("map", os.O_RDONLY)
+        except OSError:
+            os.close(data)
+            raise
+        self.lent = True
+        return data, cells
+
+    def held(self) -> bool:
+        """Tell whether a reader's mapping holds the bytes, so that they must stay as they are."""
+        if self.lent:
+            try:
+                fcntl.flock(self.writing_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._writing, fcntl.LOCK_UN)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False  # what cannot be opened cannot be changed either
+            self.lent = False
+        return False
 
     def acquire(self, *, writing: bool = False) -> None:
         """Begin a use: the descriptors stay open until the store's ``Room.release``.
@@ -288,11 +360,16 @@ class FilePair:
         self._core.fault("retire.amid-unlink")
         disk.unlink_quietly(f"{self._base}.map")
 
-    def free(self) -> None:
+    def free(self) -> bool:
         """Free all bytes of a dead pair, for readers elsewhere may keep its descriptors.
+
+        Returns False, and leaves them, where a reader's mapping holds them.
 
         Raises:
             OSError: the medium failed.
         """
+        if self.held():
+            return False
         if self._writing >= 0 and self._map is not None:
             disk.punch(self._writing, 0, disk.blocks(0, self.header.size))
+        return True

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.contract.units import ALIGN
+from runtime.errors import NoRoom
 from runtime.store import disk
 from runtime.store.pair import FilePair, fingerprint, overhead
 from runtime.store.tier import WHOLE, Resident
@@ -148,6 +149,8 @@ class Room:
     ) -> bool:
         if not tier.accepts:
             return False
+        if tier.free < need():
+            self.reclaim(tier)
         if spare:
             return need() <= min(tier.free, tier.high_mark - tier.used)
         policy = tier.policy(dataset)
@@ -297,23 +300,60 @@ class Room:
         # The last use of a dead pair: nobody can find it any more. It stays counted as in use,
         # so that its descriptors are not closed for others before they are done with here.
         self.core.fault("retire.before-punch")
+        freed = True
         try:
-            pair.free()
+            freed = pair.free()
         except OSError as error:
             with self.core.lock:
                 pair.tier.failed(error)
         self.core.fault("retire.after-punch")
         with self.core.lock:
+            if not freed:
+                pair.tier.lent.add(pair)  # ``reclaim`` comes back to it
+                return
+            pair.tier.lent.discard(pair)
             pair.uses = 0
             self.core.descriptors.close(pair)
             pair.tier.charge(pair, -pair.charged)
+
+    # -- lent to readers -----------------------------------------------------------------------
+
+    def check_may_lend(self, pair: FilePair) -> None:
+        """Note that a pair is about to be lent.
+
+        Raises:
+            NoRoom: more than three quarters of the tier would be, too much to make room in.
+        """
+        tier = pair.tier
+        self.reclaim(tier)
+        lent = sum(other.charged for other in tier.lent | {pair})
+        if lent > tier.plan.quota * 3 // 4:
+            raise NoRoom(
+                f"readers may map three quarters of tier {tier.path} at most; read the object, "
+                "or map it when other mappings have ended"
+            )
+        tier.lent.add(pair)
+
+    def reclaim(self, tier: Tier) -> None:
+        """Take back what is no longer mapped: bytes of dead pairs become free."""
+        for pair in [pair for pair in tier.lent if not pair.held()]:
+            tier.lent.discard(pair)
+            if pair.dead and pair.uses == 1:
+                self.release(pair)
+
+    def abandon(self, tier: Tier) -> None:
+        """Leave dead pairs of a tier that is closed to the mappings that hold them."""
+        for pair in tier.lent:
+            if pair.dead:
+                self.core.descriptors.close(pair)
+        tier.lent.clear()
 
     # -- cells ---------------------------------------------------------------------------------
 
     def settle(self, resident: Resident, cells: set[int]) -> None:
         """End the filling of cells; a unit of which none is present leaves."""
         resident.filling -= cells
-        if not (resident.pair.dead or resident.count or resident.filling):
+        if not (resident.pair.dead or resident.count or resident.busy):
             self.core.fault("abort.before-punch")
             self.take(resident)
 

@@ -118,7 +118,37 @@ class Store:
         for pair in pairs:
             self._room.release(pair)
         for tier in gone:
+            with self._core.lock:
+                self._room.abandon(tier)
             folder.remove_tier(tier, tuple(self._keys))
+
+    @property
+    def closed_tiers(self) -> bool:
+        """Tell whether a tier's folder could not be opened."""
+        return any(not tier.usable for tier in self._room.tiers)
+
+    def reopen(self) -> None:
+        """Try to open the tiers that could not be opened, and take in what they hold. Heavy."""
+        with self._core.lock:
+            if self._core.closed:
+                return
+            for index, old in enumerate(self._room.tiers):
+                if old.usable:
+                    continue
+                try:
+                    tier = folder.open_tier(self._core, old.plan, self._numbers, self._boot_id)
+                except ConfigError as error:
+                    old.message = str(error)
+                    continue
+                old.message = tier.message
+                if not tier.usable:
+                    continue
+                self._numbers += 1
+                self._room.tiers[index] = tier
+                for dataset, policy in self._policies.items():
+                    tier.set_policy(dataset, policy)
+                self._recover(tier)
+                self._room.enforce(tier)
 
     def _open_new(self, plans: dict[str, TierPlan]) -> dict[str, Tier]:
         opened: dict[str, Tier] = {}
@@ -179,6 +209,8 @@ class Store:
     def tiers(self) -> tuple[TierReport, ...]:
         """Return what the agent's report says of each tier, in the plan's order."""
         with self._core.lock:
+            for tier in self._room.tiers:
+                self._room.reclaim(tier)
             return tuple(tier.report() for tier in self._room.tiers)
 
     def usage(self, dataset: str) -> tuple[int, int]:
@@ -376,6 +408,7 @@ class Store:
             self._core.closed = True
             self._core.descriptors.close_all()
             for tier in self._room.tiers:
+                self._room.abandon(tier)
                 folder.close_tier(self._core, tier, self._boot_id, sync=sync)
             self._room.tiers = []
             self._blobs.clear()

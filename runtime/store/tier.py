@@ -60,8 +60,8 @@ class Resident:
 
     @property
     def busy(self) -> bool:
-        """Tell whether this unit must stay now: it is being sent or filled."""
-        return bool(self.pins or self.filling)
+        """Tell whether this unit must stay now: it is being sent, filled, or mapped by a reader."""
+        return bool(self.pins or self.filling) or self.pair.held()
 
 
 class Tier:
@@ -69,6 +69,8 @@ class Tier:
 
     ``number`` names the tier to clients and is never given again in this process. ``usable``: its
     folder was opened and scanned. ``suspect``: the folder is from before a machine crash.
+    ``lent`` are pairs that readers may have mapped, dead ones too, whose bytes stay charged until
+    the last mapping ends.
     """
 
     def __init__(self, core: Core, plan: TierPlan, number: int) -> None:
@@ -77,6 +79,7 @@ class Tier:
         self.path = os.path.normpath(plan.path)
         self.used = 0
         self.state: Literal["Normal", "Full", "Failed"] = "Normal"
+        self.message = ""
         self.folder_fd = -1
         self.usable = False
         self.suspect = False
@@ -85,6 +88,7 @@ class Tier:
         self.spares: OrderedDict[Name, Resident] = OrderedDict()
         self.spare_size = 0
         self.policies: dict[str, Policy] = {}
+        self.lent: set[FilePair] = set()
         self._tallies: dict[str, list[int]] = {}
         self._core = core
         self._retry_at = 0.0
@@ -95,17 +99,23 @@ class Tier:
     def free(self) -> int:
         """Bytes that may be admitted: what is left of the quota, or of a full file system."""
         left = self.plan.quota - self.used
-        if self.state == "Full":
-            space = self._space()
-            if space >= left:
-                self.state = "Normal"
-            return min(left, space)
-        return left
+        return left if self.state != "Full" else min(left, self._look_for_space())
 
     @property
     def files_size(self) -> int:
         """Bytes charged for files beyond their units; some go when the last unit of a file does."""
         return self.used - self.spare_size - sum(one.size for one in self.policies.values())
+
+    def _look_for_space(self) -> int:
+        """Return the bytes left on the medium; one that was full may have room again."""
+        space = self._space()
+        if self.state == "Full" and space >= self.plan.quota - self.used:
+            self._normal()
+        return space
+
+    def _normal(self) -> None:
+        self.state = "Normal"
+        self.message = ""
 
     def _space(self) -> int:
         try:
@@ -140,15 +150,16 @@ class Tier:
         """Note that a fill went well."""
         if self.state == "Failed":
             _log.warning("tier %s works again", self.path)
-            self.state = "Normal"
+            self._normal()
 
     def failed(self, error: OSError) -> None:
         """Note that the medium refused a read or a write."""
         self._core.counters.io_errors += 1
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         state: Literal["Full", "Failed"] = "Full" if full else "Failed"
+        self.message = f"{self.path}: {error.strerror or error}; {_remedy(error)}"
         if self.state != state:
-            _log.warning("tier %s is %s: %s", self.path, state.lower(), error.strerror)
+            _log.warning("tier %s", self.message)
         self.state = state
         self._retry_at = self._core.clock() + RETRY_SECONDS
 
@@ -240,10 +251,46 @@ class Tier:
 
     def report(self) -> TierReport:
         """Return what the agent's report says of this tier."""
+        self._look_for_space()
+        disk = self._disk()
         return TierReport(
             medium=self.plan.medium,
             path=self.plan.path,
             quota=self.plan.quota,
             used=self.used,
             state=self.state,
+            disk=disk,
+            message=self.message or self._too_large(disk),
         )
+
+    def _disk(self) -> int:
+        try:
+            status = os.fstatvfs(self.folder_fd)
+        except OSError:
+            return 0
+        return status.f_blocks * status.f_frsize
+
+    def _too_large(self, disk: int) -> str:
+        if not disk or self.plan.quota <= disk:
+            return ""
+        return (
+            f"{self.path}: quota is {self.plan.quota} bytes, and its file system has {disk}; "
+            "lower the quota, or give the tier a larger disk"
+        )
+
+
+def _remedy(error: OSError) -> str:
+    """Return what to do about a medium's refusal."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "free space on it, or lower the tier's quota"
+        case errno.EROFS:
+            return "mount it writable, or give the tier another path"
+        case errno.ENOTDIR | errno.EEXIST:
+            return "a tier's path is a folder; remove the file there, or give another path"
+        case errno.EACCES | errno.EPERM:
+            return "let the agent's user write there, or give the tier another path"
+        case errno.ENOENT:
+            return "it cannot be made there; give the tier another path"
+        case _:
+            return "look at the medium, or give the tier another path"

@@ -11,14 +11,14 @@ DATA = Path(__file__).parent.parent / "data"
 FLEET = DATA / "nodes" / "fleet.yaml"
 
 
-def cachectl(*arguments: str | Path, stdin: str = "", **environment: str):
+def cachectl(*arguments: str | Path, stdin: str = "", timeout: float = 60, **environment: str):
     """Run ``cachectl`` and return the finished process; its output is text."""
     return subprocess.run(
         [sys.executable, "-m", "cache_ctl", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
         check=False,
         env={**os.environ, "NO_COLOR": "1", **environment},
     )

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ class Node:
     folder: Path
     domain: str | None = None
     process: subprocess.Popen[bytes] | None = None
+    prefix: tuple[str, ...] = ()  # before the agent's command, such as: ip netns exec NAME
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def socket(self) -> str:
@@ -109,13 +111,12 @@ class Lab:
 
     # -- making ---------------------------------------------------------------------------
 
-    def add(self, name: str, *, domain: str | None = "cloud") -> Node:
+    def add(self, name: str, *, domain: str | None = "cloud", address: str = "") -> Node:
         number = len(self.nodes) + 1
         folder = self.folder / name
         folder.mkdir(parents=True)
-        node = Node(
-            name, f"uid-{name}", f"127.{self.network}.0.{number}", 19600, folder, domain=domain
-        )
+        address = address or f"127.{self.network}.0.{number}"
+        node = Node(name, f"uid-{name}", address, 19600, folder, domain=domain)
         self.nodes[name] = node
         return node
 
@@ -184,10 +185,11 @@ class Lab:
             path = node.folder / "settings.json"
             path.write_text(json.dumps(settings))
             with (node.folder / "agent.log").open("ab") as log:
+                command = [sys.executable, "-W", "default", "-m", "runtime", "--settings", path]
                 node.process = subprocess.Popen(
-                    [sys.executable, "-W", "default", "-m", "runtime", "--settings", str(path)],
+                    [*node.prefix, *command],
                     stderr=log,
-                    env=dict(os.environ),
+                    env=os.environ | node.environment,
                 )
 
     def stop(self) -> None:

@@ -21,7 +21,7 @@ from aiohttp import web
 from cache_ctl.demo.origin_server import OriginServer, parse_options, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 FAULT = "/_fault"
 HEADS = "/_heads"
@@ -164,12 +164,16 @@ class OriginProcess:
 
 
 @contextlib.contextmanager
-def running_origin(root: Path, *options: str, host: str = "127.0.0.1") -> Iterator[OriginProcess]:
-    """Run a faulty origin over ``root`` for the time of the block."""
+def running_origin(
+    root: Path, *options: str, host: str = "127.0.0.1", prefix: Sequence[str] = ()
+) -> Iterator[OriginProcess]:
+    """Run a faulty origin over ``root`` for the time of the block; ``prefix`` leads its command."""
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "tests.support.origin", "--root", str(root), "--host", host]
+    command = [*prefix, sys.executable, "-m", "tests.support.origin", "--root", str(root)]
     child = subprocess.Popen(
-        [*command, "--ready-fd", str(writer), *options], pass_fds=[writer], cwd=REPOSITORY
+        [*command, "--host", host, "--ready-fd", str(writer), *options],
+        pass_fds=[writer],
+        cwd=REPOSITORY,
     )
     os.close(writer)
     try:

@@ -40,6 +40,8 @@ class WorkerTier(Model):
     quota: int
     used: int
     state: str
+    disk: int = 0
+    message: str = ""
 
 
 class WorkerDataset(Model):
@@ -55,6 +57,9 @@ class WorkerDataset(Model):
     origin_bytes: int = 0
     peer_bytes: int = 0
     error: str = ""
+    reason: str = ""
+    origin_error: str = ""
+    origin_reason: str = ""
 
 
 class WorkerPrewarm(Model):
@@ -71,7 +76,7 @@ class WorkerPrewarm(Model):
 
 
 class CacheWorkerStatus(Model):
-    """What the agent says of itself; ``message`` is why it does not answer, where that is known."""
+    """What the agent says of itself; ``message`` is what is wrong with it, where that is known."""
 
     ready: bool = False
     message: str = ""

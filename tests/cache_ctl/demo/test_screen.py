@@ -1,7 +1,6 @@
 """What is printed at the end, and the JSON document."""
 
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -110,9 +109,9 @@ def test_the_document_of_a_bad_run_is_not_ok():
 
 
 @pytest.mark.parametrize(
-    ("state_dir", "ending"), [(None, "store-1"), (Path("/s"), "store-1 --state-dir /s")]
+    ("where", "ending"), [("", "store-1"), (" --state-dir /s", "store-1 --state-dir /s")]
 )
-def test_next_commands_name_the_state_only_where_they_must(state_dir, ending):
-    first, *_ = commands = next_commands("cachectl", Path("/s/files"), state_dir)
+def test_next_commands_name_the_state_only_where_they_must(where, ending):
+    first, *_ = commands = next_commands("cachectl", "/s/files", where)
     assert first.endswith(ending)
     assert len(commands) == 3

@@ -61,13 +61,31 @@ async def test_a_member_is_left_out_while_probes_fail_and_back_when_one_succeeds
     await health.close()
 
 
-async def test_a_question_from_the_member_itself_shows_that_it_is_back():
+async def test_an_answer_shows_that_a_member_is_back():
     member = Member(answers=False)
     health = Health(member.probe)
     health.failed("m")
     await settle(member, 1)
 
     health.answered("m")
+
+    assert not health.down()
+    await health.close()
+
+
+async def test_a_question_from_a_member_has_it_probed_and_proves_nothing_alone(monkeypatch):
+    monkeypatch.setattr(health_module, "LONGEST_PAUSE", 3600.0)
+    member = Member(answers=False)
+    health = Health(member.probe)
+    health.failed("m")
+    for probes in range(2, 12):  # the pauses would be hours by now
+        health.asked("m")
+        await settle(member, probes)
+        assert health.down() == {"m"}
+
+    member.answers = True
+    health.asked("m")
+    await settle(member, member.probes + 1)
 
     assert not health.down()
     await health.close()

@@ -6,10 +6,11 @@ import asyncio
 import random
 
 from runtime.contract.units import MIB
+from runtime.policy.spread import FAN_OUT
 from tests.support.lab import Lab
 
 
-async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_degree_copies(
+async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_few_copies(
     lab, slow_origin
 ):
     origin = slow_origin
@@ -17,8 +18,7 @@ async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_de
     (origin.folder / "hot.bin").write_bytes(data)
     for number in range(12):
         lab.add(f"n{number:02}")
-    degree = 4
-    lab.plan("cloud", datasets=(lab.dataset(origin.source),), degree=degree)
+    lab.plan("cloud", datasets=(lab.dataset(origin.source),))
     lab.start()
     lab.until_ready()
     origin.reset()
@@ -31,10 +31,10 @@ async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_de
     assert origin.requests("hot.bin") == 1
     owner = next(n for n in lab.nodes.values() if lab.count("origin_units", n))
     counters = lab.report(owner).counters
-    assert counters["served_units"] <= degree
-    assert counters["served_unit_bytes"] <= degree * len(data)
-    assert counters["redirects_given"] == 11 - degree
-    assert lab.count("redirects_followed") == 11 - degree
+    assert counters["served_units"] == FAN_OUT
+    assert counters["served_unit_bytes"] == FAN_OUT * len(data)
+    assert counters["redirects_given"] == lab.count("redirects_followed") == 11 - FAN_OUT
+    assert max(lab.count("served_units", node) for node in lab.nodes.values()) == FAN_OUT
     assert lab.count("hedges") == 0
 
 

@@ -355,7 +355,7 @@ async def test_a_follower_that_is_ended_leaves_no_thread_at_work_on_the_shelf(ag
 
 def record(folder: Path, path: str):
     build(
-        folder / "c", dataset=REF, entries=[Entry(path, 5, "v")], chunk_size=4096, pack_below=1024
+        folder / "c", dataset=REF, entries=[Entry(path, 5, "v", digest=f"md5:{0:032}")], chunk_size=4096, pack_below=1024
     )
     with Catalog(folder / "c") as catalog:
         return catalog.find(path)
@@ -369,7 +369,7 @@ def mounts(folder: Path, *names: str) -> tuple[MountPlan, ...]:
 
 
 async def bytes_of(dataset: Dataset, found) -> bytes:
-    origin, path = dataset.source_of(found)
+    ((origin, path),) = dataset.sources_of(found)
     (listed,) = [one for one in await origin.list() if one.path == path]
     blocks = origin.read(path, size=listed.size, version=listed.version, start=0, stop=listed.size)
     async with contextlib.aclosing(blocks):
@@ -384,7 +384,7 @@ async def test_a_record_is_read_from_the_mount_that_its_path_names(agent, tmp_pa
     for names in itertools.permutations(["x", "y", ""]):
         agent.dataset.plan = replace(agent.dataset.plan, mounts=mounts(tmp_path, *names))
         if expected is None:
-            assert agent.dataset.source_of(found)[1] == path
+            assert [at for _, at in agent.dataset.sources_of(found)] == [path]
         else:
             assert await bytes_of(agent.dataset, found) == expected
         for origin in agent.dataset.forget_origins():
@@ -395,7 +395,7 @@ def test_a_record_whose_mount_has_gone_is_stale(agent, tmp_path):
     found = record(tmp_path, "x/a")
     agent.dataset.plan = replace(agent.dataset.plan, mounts=mounts(tmp_path, "y", "z"))
     with pytest.raises(StaleVersion, match=r"mount of x/a has left Dataset team/images"):
-        agent.dataset.source_of(found)
+        agent.dataset.sources_of(found)
 
 
 def test_clients_that_map_the_head_of_a_removed_dataset_look_again(tmp_path):

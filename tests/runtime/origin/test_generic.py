@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import os
 import random
+import tempfile
 import time
+import zipfile
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -36,7 +39,16 @@ class SlowFileSystem(MemoryFileSystem):
         return super().cat_file(*arguments, **options)
 
 
+class RamFileSystem(MemoryFileSystem):
+    """The files of ``memory://`` by another name, as agents refuse that one."""
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("ram:/"))
+
+
 fsspec.register_implementation("slow", SlowFileSystem)
+fsspec.register_implementation("ram", RamFileSystem)
 
 
 async def read(origin, found, start=0, stop=None):
@@ -67,7 +79,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("kind", ["file", "plain", "memory"])
 async def test_lists_and_reads(kind, folder, memory):
-    url = {"file": f"file://{folder}", "plain": f"{folder}/", "memory": "memory://bucket"}[kind]
+    url = {"file": f"file://{folder}", "plain": f"{folder}/", "memory": "ram://bucket"}[kind]
     origin = opened(url)
     listed = await origin.list()
     assert [(item.path, item.size) for item in listed] == [("b.txt", 3), ("d/a.bin", len(DATA))]
@@ -127,13 +139,73 @@ async def test_a_missing_source_is_named(tmp_path):
         await opened(f"file://{tmp_path}/nowhere").list()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-async def test_a_file_without_permission_is_refused(folder):
-    origin = opened(f"file://{folder}")
-    item = (await origin.list())[1]
-    (folder / "d" / "a.bin").chmod(0)
-    with pytest.raises(OriginRefused):
+@contextlib.contextmanager
+def unprivileged():
+    """Be somebody who may not read everything, if we are root."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody can reach, with one file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "a.bin").write_bytes(b"abc")
+        yield folder
+
+
+async def test_a_file_without_permission_is_refused_by_name(open_folder):
+    origin = opened(f"file://{open_folder}")
+    [item] = await origin.list()
+    (open_folder / "a.bin").chmod(0)
+    with unprivileged(), pytest.raises(OriginRefused, match=r"a\.bin' may not be read; let"):
         await read(origin, item)
+    await origin.close()
+
+
+async def test_a_folder_without_permission_is_refused_unless_it_is_excluded(open_folder):
+    (open_folder / "lost").mkdir(mode=0o700)
+    (open_folder / "lost" / "x").touch()
+    for mount in ({}, {"include": ("**/*.bin",)}):
+        origin = opened(f"file://{open_folder}", **mount)
+        (open_folder / "lost").chmod(0)
+        with unprivileged(), pytest.raises(OriginRefused, match=r"lost' may not be read; .*/\*\*"):
+            await origin.list()
+        await origin.close()
+    origin = opened(f"file://{open_folder}", exclude=("lost/**",))
+    with unprivileged():
+        assert [item.path for item in await origin.list()] == ["a.bin"]
+    await origin.close()
+    (open_folder / "lost").chmod(0o700)
+
+
+async def test_links_to_files_are_files_and_links_to_nothing_are_not(folder, tmp_path):
+    (folder / "link.txt").symlink_to(folder / "b.txt")
+    (folder / "broken").symlink_to(folder / "nowhere")
+    (folder / "around").symlink_to(folder)
+    origin = opened(f"file://{folder}")
+    listed = {item.path: item for item in await origin.list()}
+    assert set(listed) == {"b.txt", "d/a.bin", "link.txt"}
+    assert await read(origin, listed["link.txt"]) == b"bee"
+    (folder / "b.txt").write_bytes(b"wasp")
+    with pytest.raises(StaleVersion):
+        await read(origin, listed["link.txt"])
+    await origin.close()
+
+
+async def test_one_file_is_no_source_and_the_sentence_says_what_is(folder):
+    origin = opened(f"file://{folder}/b.txt")
+    with pytest.raises(NoSuchPath, match=r"b\.txt\) is one file; name its folder"):
+        await origin.list()
+    await origin.close()
 
 
 async def test_fifos_and_folders_are_no_objects(folder):
@@ -177,6 +249,25 @@ async def test_a_closed_origin_ends_what_is_under_way(memory):
     for task in tasks:
         with pytest.raises(OriginUnavailable, match="this origin was closed"):
             await task
+
+
+def test_what_lies_in_memory_is_no_source():
+    with pytest.raises(ConfigError, match="in the memory of one process"):
+        opened("memory://bucket")
+
+
+def test_a_missing_package_is_named():
+    with pytest.raises(ConfigError, match=r"'train' \(gs://b/p\).*[Ii]nstall.*gcsfs"):
+        opened("gs://b/p")
+
+
+async def test_a_file_system_without_versions_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.txt", "abc")
+    origin = opened(f"zip::file://{tmp_path}/x.zip")
+    with pytest.raises(ConfigError, match="neither an etag nor a time of change"):
+        await origin.list()
+    await origin.close()
 
 
 def test_an_unknown_scheme_is_refused_without_showing_the_secret():

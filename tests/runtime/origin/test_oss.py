@@ -1,11 +1,10 @@
-"""The OSS driver against a small server that speaks as much of OSS as listing and reading need."""
+"""The OSS driver against a server that speaks OSS, and checks every signature."""
 
 import asyncio
 import contextlib
 import hashlib
 import logging
 import random
-from xml.sax.saxutils import escape
 
 import pytest
 from aiohttp import web
@@ -20,91 +19,63 @@ from runtime.errors import (
     StaleVersion,
 )
 from runtime.origin.base import Timeouts, open_origin
+from tests.support.oss_server import REGION, Key, OssServer, Refused, serve
 
 DATA = random.Random(9).randbytes(200_000)
 QUICK = Timeouts(backoff_seconds=0.01, stall_seconds=1)
 SECRET = {"key": "me", "secret": "hush", "token": "temporary"}
 
 
-class Bucket:
-    """Objects by key, at ``/bucket/``; ``status`` answers everything, ``shift`` lies of ranges.
+class Bucket(OssServer):
+    """The bucket of these tests, with faults to switch on.
 
-    ``stall`` lets every answer wait for ever: before its "head" or its "body".
+    ``status`` answers everything, ``failures`` so many, ``shift`` lies of ranges. ``stall`` lets
+    the next ``stalls`` answers wait for ever: before their "head" or their "body".
     """
 
-    def __init__(self):
-        self.objects = {}
+    def __init__(self, root):
+        super().__init__(root, {"me": Key("hush", token="temporary")})
         self.status = None
         self.failures = 0
         self.shift = 0
         self.stall = ""
+        self.stalls = 1 << 30
         self.stalled = asyncio.Semaphore(0)
-        self.heads = []
-        self.page = 1000
+        self.folder = root / "bucket"
+        self.folder.mkdir()
 
-    def put(self, key, data, *, kind="Normal"):
-        etag = hashlib.md5(data).hexdigest().upper()
-        self.objects[key] = data, etag if kind == "Normal" else f"{etag}-2", kind
+    def put(self, key, data):
+        place = self.folder / key
+        if key.endswith("/"):
+            place.mkdir(parents=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
 
     async def answer(self, request):
-        self.heads.append({**request.headers, "path": request.path})
         if self.failures:
             self.failures -= 1
-            return self.error(503, "ServiceUnavailable")
-        if self.stall == "body":
-            begun = web.StreamResponse(status=403)
-            await begun.prepare(request)
-        if self.stall:
+            return self.error(Refused(503, "ServiceUnavailable"))
+        if self.stall and self.stalls:
+            self.stalls -= 1
+            self.heads.append({**request.headers})
+            if self.stall == "body":
+                await web.StreamResponse(status=403).prepare(request)
             self.stalled.release()
             await asyncio.Event().wait()
         if self.status:
-            return self.error(*self.status)
-        key = request.match_info["key"]
-        return self.object(request, key) if key else self.listing(request)
+            return self.error(Refused(*self.status))
+        return await super().answer(request)
 
-    @staticmethod
-    def error(status, code):
-        return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>")
-
-    def listing(self, request):
-        prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
-        keys = sorted(k for k in self.objects if k.startswith(prefix) and k > marker)
-        more, keys = len(keys) > self.page, keys[: self.page]
-        items = "".join(
-            f"<Contents><Key>{escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z"
-            f'</LastModified><ETag>"{self.objects[key][1]}"</ETag><Type>{self.objects[key][2]}'
-            f"</Type><Size>{len(self.objects[key][0])}</Size>"
-            "<StorageClass>Standard</StorageClass></Contents>"
-            for key in keys
-        )
-        next_marker = f"<NextMarker>{keys[-1]}</NextMarker>" if more else ""
-        return web.Response(
-            text=f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>"
-            f"{next_marker}{items}</ListBucketResult>",
-            content_type="application/xml",
-        )
-
-    def object(self, request, key):
-        if key not in self.objects:
-            return self.error(404, "NoSuchKey")
-        data, etag, _ = self.objects[key]
-        if request.headers["If-Match"] != f'"{etag}"':
-            return self.error(412, "PreconditionFailed")
-        first, last = map(int, request.headers["Range"].removeprefix("bytes=").split("-"))
-        first, last = first + self.shift, last + self.shift
-        headers = {"ETag": f'"{etag}"', "Content-Range": f"bytes {first}-{last}/{len(data)}"}
-        return web.Response(status=206, body=data[first : last + 1], headers=headers)
+    def span(self, first, last):
+        return first + self.shift, last + self.shift
 
 
 @pytest.fixture
-async def bucket():
-    bucket = Bucket()
-    app = web.Application()
-    app.router.add_get("/bucket/{key:.*}", bucket.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    bucket.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+async def bucket(tmp_path):
+    bucket = Bucket(tmp_path)
+    runner, [endpoint] = await serve(bucket, ["127.0.0.1"])
+    bucket.endpoint = f"http://{endpoint}"
     yield bucket
     await runner.cleanup()
 
@@ -131,10 +102,10 @@ async def test_lists_what_lies_below_the_prefix_page_by_page(bucket):
     for name in ("a.jpg", "d/b.jpg", "d/c & e.txt", "folder/"):
         bucket.put(f"imagenet/train/{name}", name.encode())
     bucket.put("imagenet/train-extra/x.jpg", b"no")
-    bucket.put("imagenet/train/z.tar", b"big", kind="Multipart")
+    bucket.put("imagenet/train/z.multipart", b"big")
     async with opened(bucket) as origin:
         listed = await origin.list()
-    assert [item.path for item in listed] == ["a.jpg", "d/b.jpg", "d/c & e.txt", "z.tar"]
+    assert [item.path for item in listed] == ["a.jpg", "d/b.jpg", "d/c & e.txt", "z.multipart"]
     assert listed[0].version == hashlib.md5(b"a.jpg").hexdigest().upper()
     assert listed[0].digest == f"md5:{hashlib.md5(b'a.jpg').hexdigest()}"
     assert listed[3].digest == ""
@@ -173,6 +144,7 @@ async def test_logs_nothing_secret(bucket, caplog):
 
 
 async def test_reads_anonymously_without_a_secret(bucket):
+    bucket.public = True
     bucket.put("imagenet/train/a.bin", DATA)
     async with opened(bucket, secret={}) as origin:
         [item] = await origin.list()
@@ -185,10 +157,10 @@ async def test_an_object_that_was_replaced_or_removed_is_stale(bucket):
     async with opened(bucket) as origin:
         [item] = await origin.list()
         bucket.put("imagenet/train/a.bin", DATA[::-1])
-        with pytest.raises(StaleVersion, match="412"):
+        with pytest.raises(StaleVersion, match="412 PreconditionFailed"):
             await read(origin, item)
-        bucket.objects.clear()
-        with pytest.raises(StaleVersion, match="404"):
+        (bucket.folder / "imagenet/train/a.bin").unlink()
+        with pytest.raises(StaleVersion, match="404 NoSuchKey"):
             await read(origin, item)
 
 
@@ -208,6 +180,60 @@ async def test_a_hiccup_is_survived(bucket):
         [item] = await origin.list()
         bucket.failures = 2
         assert await read(origin, item) == DATA
+
+
+@pytest.mark.parametrize("token", ["", "temporary"])
+@pytest.mark.parametrize(("version", "options"), [("1", {}), ("4", {"region": REGION})])
+async def test_signs_by_both_versions_with_and_without_a_token(bucket, version, options, token):
+    bucket.versions = {version}
+    bucket.keys = {"me": Key("hush", token)}
+    for name in ("a.bin", "ü +&%.bin"):
+        bucket.put(f"imagenet/train/{name}", DATA)
+    bucket.page = 1
+    secret = {"key": "me\n", "secret": "hush\n"} | ({"token": token} if token else {})
+    async with opened(bucket, secret=secret, options=options) as origin:
+        listed = await origin.list()
+        assert [item.path for item in listed] == ["a.bin", "ü +&%.bin"]
+        for item in listed:
+            assert await read(origin, item, 5, 70) == DATA[5:70]
+
+
+@pytest.mark.parametrize(
+    ("secret", "sentence"),
+    [
+        ({"key": "you", "secret": "hush"}, "403 InvalidAccessKeyId; .*the Secret's key"),
+        ({"key": "me", "secret": "hash", "token": "temporary"}, "403 SignatureDoesNotMatch; "),
+        ({"key": "me", "secret": "hush", "token": "old"}, "403 InvalidSecurityToken; .*token"),
+        ({}, "403 AccessDenied; the key may not"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"region": REGION}])
+async def test_a_wrong_key_is_refused_and_the_sentence_says_what_to_mend(
+    bucket, secret, sentence, options
+):
+    bucket.put("imagenet/train/a.bin", DATA)
+    async with opened(bucket, options=options) as origin:
+        [item] = await origin.list()
+    async with opened(bucket, secret=secret, options=options) as origin:
+        for work in (origin.list(), read(origin, item)):
+            with pytest.raises(OriginRefused, match=f"'train'.*{sentence}") as caught:
+                await work
+            for value in secret.values():
+                assert value not in str(caught.value).split()
+
+
+async def test_a_code_that_is_no_plain_word_is_not_repeated(bucket):
+    bucket.status = 403, "hush hush"
+    async with opened(bucket) as origin:
+        with pytest.raises(OriginRefused) as caught:
+            await origin.list()
+    assert "hush" not in str(caught.value)
+
+
+async def test_an_endpoint_that_is_none_is_refused_when_it_is_opened(bucket):
+    with pytest.raises(ConfigError, match=r"the endpoint 'a b'.*host:port"):
+        async with opened(bucket, endpoints=Endpoints(cloud="a b")):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -233,12 +259,23 @@ async def test_nobody_listening_is_unavailable(bucket):
 
 
 @pytest.mark.parametrize("stall", ["head", "body"])
+async def test_an_origin_that_stalls_once_is_asked_again(bucket, stall):
+    bucket.put("imagenet/train/a.bin", DATA)
+    async with opened(bucket, timeouts=Timeouts(stall_seconds=0.5)) as origin:
+        [item] = await origin.list()
+        bucket.stall, bucket.stalls = stall, 1
+        assert await read(origin, item) == DATA
+        bucket.stalls = 1
+        assert await origin.list() == [item]
+
+
+@pytest.mark.parametrize("stall", ["head", "body"])
 async def test_an_origin_that_stalls_is_given_up(bucket, stall):
     bucket.put("imagenet/train/a.bin", DATA)
     async with opened(bucket, timeouts=Timeouts(stall_seconds=0.3)) as origin:
         [item] = await origin.list()
         bucket.stall = stall
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             with pytest.raises(OriginUnavailable, match="in time"):
                 await origin.list()
             with pytest.raises(OriginUnavailable, match="in time"):

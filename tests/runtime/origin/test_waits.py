@@ -15,9 +15,9 @@ MIB = 1 << 20
 DATA = random.Random(11).randbytes(4 * MIB)
 STALL = 0.5
 """An origin may not take longer over an answer or a block; readers here take longer."""
-HANG = 3
+HANG = 7
 """How long a stalled origin hangs; a wait that ends ``SOON`` has not sat it out."""
-SOON = 2
+SOON = 6
 PATIENT = Timeouts(stall_seconds=60, backoff_seconds=0.01)
 MANIFEST = "manifest.jsonl"
 CLOSED = "this origin was closed, as the plan changed"
