@@ -38,7 +38,7 @@ format: $(READY)  ## put the code into the house style
 # Two steps: a few dependencies come as source, and what builds them is locked as well.
 $(READY): pyproject.toml requirements-build.lock requirements-dev.lock
 	@test -n '$(PYTHON)' || { echo 'cachectl needs Python 3.11 or newer; none is on the path.' >&2; exit 1; }
-	@echo 'Setting up .venv; this takes a minute, once.'
+	@echo 'Setting up .venv; this takes a minute or two, once.'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(PIP) --require-hashes -r requirements-build.lock
 	@$(PIP) --require-hashes --no-build-isolation --use-pep517 -r requirements-dev.lock

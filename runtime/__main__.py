@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -105,7 +106,14 @@ class Node:
     async def _take(self, plan: Plan) -> None:
         keys = await _keys(self._settings)
         if self._agent is None:
-            self._agent = await Agent.start(self._settings, keys, plan)
+            gc.disable()
+            try:
+                self._agent = await Agent.start(self._settings, keys, plan)
+            finally:
+                # What the tiers hold is found now, and stays: collections that walked through a
+                # million units again and again would take a fourth of the start, and delay reads.
+                gc.freeze()
+                gc.enable()
             self._routes = Routes(
                 self._agent, port=lambda: self._port, server=self._server.counters
             )

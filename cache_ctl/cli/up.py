@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -18,12 +18,14 @@ from cache_ctl.cli.manifests import MANIFESTS, load
 from cache_ctl.cli.state import STATE_DIR, naming, program, shown
 from cache_ctl.cli.status import reading
 from cache_ctl.errors import ControlError, Unreadable
+from runtime.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cache_ctl.api.kinds import Resource
+    from cache_ctl.local.world import LocalWorld
 
 LOG: Final = "up.log"
 STARTED: Final = b"started"
@@ -96,7 +98,7 @@ async def _run(objects: Sequence[Resource], state_dir: Path, parent: _Parent) ->
             loop.add_signal_handler(number, stop.set)
     _log_to_standard_error()
 
-    def started(world: Any) -> None:
+    def started(world: LocalWorld) -> None:
         _say("all agents are ready")
         if not parent.waits:
             for line in _next_steps(overview(world), state_dir):
@@ -159,13 +161,13 @@ class _Parent:
 
 
 @contextlib.contextmanager
-def _parent() -> Any:
+def _parent() -> Iterator[_Parent]:
     """Give the parent, and tell it of an error that ends the block."""
     given = os.environ.pop(_PIPE, None)
     parent = _Parent(None if given is None else int(given))
     try:
         yield parent
-    except ControlError as error:
+    except (CacheError, ControlError) as error:
         parent.tell(str(error).encode())
         raise
 
@@ -215,7 +217,7 @@ def _detach(objects: Sequence[Resource], state_dir: Path) -> None:
     click.echo(f"  log   {shown(log)}")
 
 
-def _log_file(path: Path) -> Any:
+def _log_file(path: Path) -> BinaryIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("ab")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from cache_ctl.api.kinds import KINDS, SECRET, kind_of, name_of
-from cache_ctl.errors import ControlError, InvalidInput
+from cache_ctl.errors import ControlError, InvalidInput, Unreadable
 from cache_ctl.local.control_socket import HIDDEN, SOCKET, short_path
 from cache_ctl.local.overview import overview
 
@@ -69,12 +69,22 @@ def _private_socket(folder: Path) -> socket.socket:
     """Return a socket bound in ``folder``; nobody can connect before its mode is set.
 
     A socket that lies there is stale, as the state directory is locked.
+
+    Raises:
+        Unreadable: the folder takes no socket.
     """
     (folder / SOCKET).unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with short_path(folder, SOCKET) as path:
-        bound.bind(path)
-    (folder / SOCKET).chmod(0o600)
+    try:
+        with short_path(folder, SOCKET) as path:
+            bound.bind(path)
+        (folder / SOCKET).chmod(0o600)
+    except OSError as error:
+        bound.close()
+        raise Unreadable(
+            f"state directory {folder}: no socket can be made in it ({error.strerror}); choose "
+            "another one"
+        ) from error
     return bound
 
 

@@ -98,6 +98,14 @@ async def _start(world: LocalWorld, runtimes: AbstractSet[str]) -> None:
 
 
 def _check_agents(world: LocalWorld) -> None:
+    """See that no agent is in a plight that waiting does not end.
+
+    Raises:
+        CannotStart: one is.
+    """
+    for node, report in world.reports.items():
+        if report.problem:
+            raise CannotStart(f"the agent of {node} cannot do its work: {report.problem}")
     for node, process in world.processes.items():
         if process.deaths >= FATAL_DEATHS and node not in world.reports:
             log = world.state_dir / "nodes" / node / "agent.log"
@@ -111,7 +119,7 @@ def _unready(world: LocalWorld, runtimes: AbstractSet[str]) -> list[str]:
     """Return why CacheRuntimes are not ready; one that selects no node is as ready as it can be.
 
     Raises:
-        CannotStart: a CacheRuntime is not usable, or agents cannot do what it asks for.
+        CannotStart: a CacheRuntime is not usable.
     """
     bodies = {title_of(body): body for body in world.objects.list(CACHE_RUNTIME)}
     found = [f"{title} waits for its first pass" for title in sorted(runtimes - bodies.keys())]
@@ -122,8 +130,6 @@ def _unready(world: LocalWorld, runtimes: AbstractSet[str]) -> list[str]:
             found.append(f"{title} waits for its first pass")
         elif built.reason == reasons.SPEC_INVALID:
             raise CannotStart(f"{title}: {built.message}")
-        elif ready.reason == reasons.AGENTS_HINDERED:
-            raise CannotStart(f"{title}: {ready.message}")
         elif ready.status != "True" and built.reason != reasons.NO_NODES_SELECTED:
             found.append(f"{title}: {ready.message}")
     return found

@@ -174,13 +174,19 @@ def check_known(
 
 
 def check_bucket(mount: MountPlan, secret: Mapping[str, str]) -> None:
-    """Refuse an object store's source without a bucket, and half a pair of keys.
+    """Refuse an object store's source without a bucket or with keys in it, and half a pair of keys.
 
     Raises:
         ConfigError: the sentence says which.
     """
-    if not urlsplit(mount.source).netloc:
+    bucket = urlsplit(mount.source).netloc
+    if not bucket:
         raise ConfigError(f"the mount {mount.name!r} has a source without a bucket")
+    if "@" in bucket:
+        raise ConfigError(
+            f"the mount {mount.name!r} has keys in its source; put them into a Secret, and name "
+            "that in secretRef"
+        )
     if bool(secret.get("key")) != bool(secret.get("secret")):
         raise ConfigError(
             f"the secret of the mount {mount.name!r} has only one of key and secret; set both, "

@@ -268,9 +268,11 @@ def _translated(name: str, *, missing: CacheError) -> Iterator[None]:
             f"{name}: the origin does not answer in time; check that this node can reach it"
         ) from error
     except Exception as error:
-        what = error.strerror if type(error) is OSError else ""
+        # Only a local file's error is known to say no more than that.
+        what = type(error).__name__
+        if isinstance(error, OSError) and isinstance(error.filename, str):
+            what = error.strerror or what
         failed = OriginUnavailable(
-            f"{name}: the origin failed: {what or type(error).__name__}; check that this node can "
-            "reach it"
+            f"{name}: the origin failed: {what}; check that this node can reach it"
         )
         raise Interrupted(failed) from error

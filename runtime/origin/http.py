@@ -271,7 +271,7 @@ async def _links_of(
     try:
         links: list[str] = await filesystem._ls_real(url, detail=False)  # noqa: SLF001 - the public call is for other threads
     except FileNotFoundError as error:
-        raise gone(name, "404") from error
+        raise gone(name, 404) from error
     except aiohttp.ClientResponseError as error:
         raise _of_listing(error.status, name) from None  # its text holds the whole URL
     return links
@@ -280,7 +280,7 @@ async def _links_of(
 def _of_listing(status: int, name: str) -> Exception:
     error = status_error(status, name)
     if isinstance(error, StaleVersion):
-        return gone(name, f"{status}")
+        return gone(name, status)
     return error
 
 

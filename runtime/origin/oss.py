@@ -257,5 +257,5 @@ def _translated(name: str, *, listing: bool = False) -> Iterator[None]:
             )
             raise Interrupted(failed) from None
         if listing and error.status == 404:
-            raise gone(name, f"404 {error.code}") from None
+            raise gone(name, 404, code=error.code or "") from None
         raise status_error(error.status, name, code=error.code or "") from None

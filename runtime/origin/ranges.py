@@ -67,8 +67,7 @@ def status_error(
 
     ``code`` is the word for it that object stores put into the answer's body, if there is one.
     """
-    # What is no plain word may be anything, a secret too.
-    answer = f"{status} {code}" if _CODE.fullmatch(code) else f"{status}"
+    answer = _told(status, code)
     remedy = _REMEDIES.get(code)
     if status in {401, 403}:
         return OriginRefused(f"{name}: the origin answers {answer}; {remedy or _REFUSED}")
@@ -85,11 +84,17 @@ def status_error(
     )
 
 
-def gone(name: str, answer: str) -> NoSuchPath:
-    """Return what it means that a listing's source answers ``answer``, a 404 or the like."""
+def gone(name: str, status: int, *, code: str = "") -> NoSuchPath:
+    """Return what it means that a listing's source is answered with 404 or the like."""
     return NoSuchPath(
-        f"{name} does not exist at the origin: it answers {answer}; check the mount's source"
+        f"{name} does not exist at the origin: it answers {_told(status, code)}; check the mount's "
+        "source"
     )
+
+
+def _told(status: int, code: str) -> str:
+    # What is no plain word may be anything, a secret too.
+    return f"{status} {code}" if _CODE.fullmatch(code) else f"{status}"
 
 
 def check_answer(answer: aiohttp.ClientResponse, wanted: Wanted) -> None:

@@ -219,7 +219,9 @@ class S3Origin:
                         Range=f"bytes={first}-{last - 1}",
                         **{k.replace("-", ""): v for k, v in conditions(version).items()},
                     )
-                answer: aiohttp.ClientResponse = result["Body"].raw_stream
+                body = result["Body"]
+                # The library's releases before 3 wrap the answer in another way.
+                answer: aiohttp.ClientResponse = getattr(body, "raw_stream", body)
                 async with answer:
                     check_answer(answer, wanted)
                     async for block in blocks(self._connections, answer, wanted, self._timeouts):
@@ -255,7 +257,7 @@ def _translated(name: str, *, listing: bool = False) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
         if listing and status == 404:
-            raise gone(name, f"404 {code}") from None
+            raise gone(name, 404, code=code) from None
         raise status_error(status, name, code=code) from None
     except (BotoCoreError, ValueError) as error:
         failed = OriginUnavailable(

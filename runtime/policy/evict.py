@@ -65,7 +65,7 @@ class Epoch:
 
     def __init__(self) -> None:
         self.size = 0
-        self._units: OrderedDict[Name, int] = OrderedDict()
+        self._units: dict[Name, int] = {}
 
     def insert(self, name: Name, size: int) -> None:
         """Take in a unit that is not in it."""
@@ -86,12 +86,18 @@ class Epoch:
 
     def victim(self, busy: Callable[[Name], bool]) -> Victim | None:
         """Let go of the newest unit that is not busy."""
-        for name in reversed(self._units):
-            if not busy(name):
-                size = self._units.pop(name)
-                self.size -= size
-                return Victim(name, size, reread=False)
-        return None
+        kept: list[tuple[Name, int]] = []
+        try:
+            while self._units:
+                # Walking backwards would step over the gaps that earlier victims left.
+                name, size = self._units.popitem()
+                if not busy(name):
+                    self.size -= size
+                    return Victim(name, size, reread=False)
+                kept.append((name, size))
+            return None
+        finally:
+            self._units.update(reversed(kept))
 
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size, oldest first."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from runtime.agent.content import Content
 from runtime.contract.layout import ObjectLayout
-from runtime.contract.units import MIB, SEGMENT
+from runtime.contract.units import SEGMENT
 from runtime.errors import NoSuchPath, NotCached, StaleVersion
 from runtime.serve.failures import sentence
 from runtime.serve.message import Answer, Stream
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 4 * SEGMENT
 """Up to so many bytes that rest here are answered without a task."""
-BLOCK: Final = 4 * MIB
+BLOCK: Final = AT_ONCE
+"""What is read at once of a long range. It stays in the core's cache until it is sent, and no
+thread is asked: measured, 4 MiB in a thread cost 1.5 times the processor time. A reader that takes
+nothing holds no more than this."""
 AHEAD: Final = 3
 """Chunks fetched beyond the one being sent, when a range goes that far."""
 TRIES: Final = 3
@@ -127,7 +130,7 @@ class Objects:
         while start < stop:
             cell = start // layout.chunk
             base, end = layout.cell_range(cell)
-            upto = min(stop, end, start + BLOCK)
+            upto = min(stop, end, start // SEGMENT * SEGMENT + BLOCK)
             data = await self._resting(content, cell, start - base, upto - base)
             if data is not None:
                 yield data

@@ -16,7 +16,7 @@ import xxhash
 
 from runtime.contract.cellmap import PRESENT, CellMap
 from runtime.contract.layout import PackLayout
-from runtime.contract.units import ALIGN, MIB, SEGMENT, checksum
+from runtime.contract.units import ALIGN, KIB, SEGMENT, checksum
 from runtime.errors import ConfigError
 from runtime.store import disk
 from runtime.store.words import marked, presence
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 TRAILER: Final = 8
 """After the map's own bytes: the fingerprint of the pack's layout, 0 for objects."""
-_PIECE: Final = MIB
-"""A cell is written in pieces of this size."""
+_PIECE: Final = 256 * KIB
+"""A cell is written in pieces of this size. The page cache finds room for each as one run of
+memory, and larger runs took up to three times the processor time on machines whose memory is
+fragmented, or lent by a hypervisor."""
 _PIECES_PER_BLOCK: Final = 340
 """Pieces of a sparse file that ext4 notes in one block; others need no more."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from runtime.contract.cellmap import HEADER, KIND_OBJECT, MapHeader
+from runtime.contract.layout import ObjectLayout
 from runtime.contract.units import ALIGN
 from runtime.errors import ConfigError
 from runtime.store import disk
@@ -24,8 +25,9 @@ from runtime.store.tier import WHOLE, Resident
 from runtime.store.words import gaps, marked, presence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from runtime.contract.layout import Layout
     from runtime.store.blob import Blob
     from runtime.store.core import Core
     from runtime.store.room import Room
@@ -203,19 +205,17 @@ def _place_units(room: Room, blob: Blob, pair: FilePair, found: bytes, allocated
     here = bytearray(found)
     charged = 0
     elsewhere: list[int] = []
-    for unit in range(layout.units):
-        cells = layout.unit_cells(unit)
-        present = [cells.start + cell for cell in marked(found[cells.start : cells.stop])]
-        if not present:
-            continue
+    for unit, present in _present_units(layout, found):
         if unit in blob.units:
             elsewhere.extend(present)
-            here[cells.start : cells.stop] = bytes(len(cells))
+            for cell in present:
+                here[cell] = 0
             continue
         resident = Resident((layout.key, unit), pair, blob)
         blob.units[unit] = resident
+        resident.charged = cover(layout, present)
+        tier.charge(pair, resident.charged)
         tier.place(resident)
-        tier.grow(resident, cover(layout, present))
         charged += resident.charged
         if pair.distrusted:
             resident.doubted = tuple(present)
@@ -224,6 +224,19 @@ def _place_units(room: Room, blob: Blob, pair: FilePair, found: bytes, allocated
             tier.count(resident, len(present), sum(stop - start for start, stop in ranges))
     if allocated > charged or elsewhere:
         _free_absent(room, blob, pair, bytes(here), elsewhere)
+
+
+def _present_units(layout: Layout, found: bytes) -> Iterator[tuple[int, Sequence[int]]]:
+    """Yield each unit that has present cells, with these."""
+    if isinstance(layout, ObjectLayout):  # a chunk is a cell and a unit, and there are many
+        for cell in marked(found):
+            yield cell, (cell,)
+        return
+    for unit in range(layout.units):
+        cells = layout.unit_cells(unit)
+        present = [cells.start + cell for cell in marked(found[cells.start : cells.stop])]
+        if present:
+            yield unit, present
 
 
 def _free_absent(room: Room, blob: Blob, pair: FilePair, here: bytes, elsewhere: list[int]) -> None:

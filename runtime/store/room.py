@@ -352,7 +352,7 @@ class Room:
 
     def settle(self, resident: Resident, cells: set[int]) -> None:
         """End the filling of cells; a unit of which none is present leaves."""
-        resident.filling -= cells
+        resident.end_filling(cells)
         if not (resident.pair.dead or resident.count or resident.busy):
             self.core.fault("abort.before-punch")
             self.take(resident)

@@ -292,7 +292,7 @@ class Store:
                     reservation.abort()
                     self._core.counters.refused += 1
                     return None
-                resident.filling.update(wanted)
+                resident.start_filling(wanted)
                 grants[unit] = (resident, set(wanted))
             return Reservation(self._core, self._room, blob, grants)
 

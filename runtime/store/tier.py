@@ -12,7 +12,7 @@ from runtime.contract.report import TierReport
 from runtime.policy.evict import policy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from typing import Literal
 
     from runtime.contract.plan import CachePolicy, TierPlan
@@ -27,6 +27,8 @@ WHOLE: Final = -1
 """The unit number that stands for all of a recovered pack whose layout is not known yet."""
 RETRY_SECONDS: Final = 30.0
 """A tier that failed is tried again after this time."""
+_NONE: Final[frozenset[int]] = frozenset()
+"""Shared: hundreds of bytes a unit are saved where a million units are kept."""
 _SPARE_SPACE: Final = 1 << 20
 """Left free on a file system that has been full, for what it needs to work."""
 
@@ -52,11 +54,19 @@ class Resident:
         self.charged = 0
         self.size = 0
         self.count = 0
-        self.filling: set[int] = set()
+        self.filling = _NONE
         self.pins = 0
         self.spare = False
         self.doubted: tuple[int, ...] = ()
         self.found = b""
+
+    def start_filling(self, cells: Collection[int]) -> None:
+        """Note that these cells are being filled."""
+        self.filling = self.filling.union(cells)
+
+    def end_filling(self, cells: Collection[int]) -> None:
+        """Note that these cells are no longer being filled."""
+        self.filling = self.filling.difference(cells) or _NONE
 
     @property
     def busy(self) -> bool:

@@ -11,7 +11,7 @@ import uuid
 import pytest
 
 from cache_ctl.api.kinds import CACHE_RUNTIME, CONFIG_MAP, DATASET, EVENT, uid_of
-from cache_ctl.kube.cluster import ApplyConflict, Changed, Listed, ObjectMissing
+from cache_ctl.kube.cluster import ApplyConflict, Changed, Listed, ObjectMissing, ObjectRefused
 
 MANAGER = "conformance"
 
@@ -264,6 +264,49 @@ async def test_a_finalizer_of_a_vanished_object_is_nothing(cluster, space):
     await cluster.set_finalizer(made, "cachectl.dev/cleanup", present=True)
 
     assert await cluster.get(DATASET, "images", space) is None
+
+
+async def test_a_deleted_object_takes_no_new_finalizer(cluster, space):
+    made = await cluster.apply(dataset(space), manager=MANAGER)
+    await cluster.set_finalizer(made, "cachectl.dev/cleanup", present=True)
+    await cluster.delete(DATASET, "images", space)
+    marked = await cluster.get(DATASET, "images", space)
+
+    with pytest.raises(ObjectRefused):
+        await cluster.set_finalizer(marked, "cachectl.dev/another", present=True)
+
+
+async def test_a_watch_sees_a_held_object_marked_and_then_gone(cluster, space):
+    made = await cluster.apply(dataset(space), manager=MANAGER)
+    await cluster.set_finalizer(made, "cachectl.dev/cleanup", present=True)
+    watch = cluster.watch(DATASET, namespace=space)
+    await next_of(watch)
+    await cluster.delete(DATASET, "images", space)
+    marked = await next_of(watch)
+    await cluster.set_finalizer(marked.object, "cachectl.dev/cleanup", present=False)
+    gone = await next_of(watch)
+    while gone.type == "MODIFIED":  # the finalizer's own removal may be told as well
+        gone = await next_of(watch)
+
+    assert (marked.type, "deletionTimestamp" in marked.object["metadata"]) == ("MODIFIED", True)
+    assert gone.type == "DELETED"
+
+
+async def test_every_change_has_a_resource_version_of_its_own(cluster, space):
+    watch = cluster.watch(CONFIG_MAP, namespace=space)
+    await next_of(watch)
+    for number in range(3):
+        await cluster.apply(config_map(space, a=str(number)), manager=MANAGER)
+    seen = [(await next_of(watch)).object["metadata"]["resourceVersion"] for _ in range(3)]
+
+    assert len(set(seen)) == 3
+    assert (await cluster.get(CONFIG_MAP, "one", space))["metadata"]["resourceVersion"] == seen[-1]
+
+
+async def test_a_name_that_is_none_is_refused(cluster, space):
+    for name in ("Upper", "a/b", "../a", "a_b", ""):
+        with pytest.raises(ObjectRefused):
+            await cluster.apply(config_map(space, name), manager=MANAGER)
 
 
 async def test_children_go_with_their_owner(cluster, space):

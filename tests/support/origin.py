@@ -66,7 +66,10 @@ class FaultyOrigin(OriginServer):
             return web.Response()
         if kind == "stall":
             await asyncio.sleep(self._fault["seconds"])
-        return await super().answer(request)
+        try:
+            return await super().answer(request)
+        except ConnectionError:  # the client hung up, as it may
+            return web.Response()
 
     def describe(self, request: web.Request, status: os.stat_result) -> dict[str, str]:
         headers = super().describe(request, status)

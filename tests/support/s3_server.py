@@ -25,6 +25,8 @@ from urllib.parse import quote
 REPOSITORY = Path(__file__).parents[2]
 COUNTS = "/_counts"
 PUT = "/_put/"
+LISTINGS = "listings"
+PAGE = 20
 CHECKS_AFTER = "INITIAL_NO_AUTH_ACTION_COUNT"
 ACL = "public-read" if os.environ.get(CHECKS_AFTER) == "inf" else "private"
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
@@ -54,11 +56,15 @@ class S3Process:
             if path.is_file():
                 self.put(path.relative_to(root).as_posix(), path.read_bytes())
 
-    def reads(self) -> dict[str, int]:
-        """Return how many objects were asked for at each address since the last call."""
+    def counts(self) -> dict[str, int]:
+        """Return how many objects each address was asked for since the last call, and listings."""
         with urllib.request.urlopen(self.url + COUNTS) as answer:
             counts: dict[str, int] = json.load(answer)
         return counts
+
+    def reads(self) -> dict[str, int]:
+        """Return the same without listings."""
+        return {url: count for url, count in self.counts().items() if url != LISTINGS}
 
 
 @contextlib.contextmanager
@@ -70,7 +76,11 @@ def running_s3(bucket: str, *, anyone: bool = False) -> Iterator[S3Process]:
         pass_fds=[writer],
         cwd=REPOSITORY,
         # The three that make the user; whoever asks later must be allowed to.
-        env={**os.environ, CHECKS_AFTER: "inf" if anyone else "3"},
+        env={
+            **os.environ,
+            CHECKS_AFTER: "inf" if anyone else "3",
+            "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE),
+        },
     )
     os.close(writer)
     try:
@@ -89,13 +99,13 @@ class _Served:
     def __init__(self, moto: Any, bucket: str) -> None:
         self._moto = moto
         self._bucket = bucket
-        self._reads: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self.client: Any = None
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Any:
         path = environ["PATH_INFO"].encode("latin-1").decode()
         if path == COUNTS:
-            counts, self._reads = self._reads, Counter()
+            counts, self._counts = self._counts, Counter()
             start("200 OK", [("Content-Type", "application/json")])
             return [json.dumps(counts).encode()]
         if path.startswith(PUT):
@@ -108,8 +118,9 @@ class _Served:
         if ACL == "private" and "HTTP_AUTHORIZATION" not in environ:
             start("403 Forbidden", [("Content-Type", "application/xml")])  # moto itself fails here
             return [DENIED]
-        if environ["REQUEST_METHOD"] == "GET" and path.count("/") > 1:
-            self._reads[f"http://{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"] += 1
+        if environ["REQUEST_METHOD"] == "GET":
+            url = f"http://{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+            self._counts[url if path.count("/") > 1 else LISTINGS] += 1
         return self._moto(environ, start)
 
 

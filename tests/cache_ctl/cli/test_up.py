@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def shared(tmp_path_factory, origin):
 
 def sent(origin):
     return sum(client["bytes"] for client in origin.sent().values())
+
+
+def wait_quota(cluster, worker, quota):
+    """Wait until an agent reports this quota of its tier."""
+    for _ in range(300):
+        body = json.loads(cluster.ok("get", "cworker", worker, "-n", SPACE, "-o", "json"))
+        if body["status"]["tiers"][0]["quota"] == quota:
+            return
+    pytest.fail(f"{worker} reports {body['status']['tiers']}")
 
 
 def test_status_tells_of_every_agent(shared):
@@ -195,6 +205,7 @@ def test_an_edited_file_changes_the_running_cluster(tmp_path, files, origin):
             )
         )
         after = cluster.nodes()
+        wait_quota(cluster, "edge.shop-1", 32 << 20)
 
         assert outcomes["node/plant-2"] == "configured"
         assert outcomes["node/plant-1"] == "unchanged"

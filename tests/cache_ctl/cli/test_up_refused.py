@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from cache_ctl.local.state_dir import StateDir
 from tests.support.command import cachectl
 from tests.support.local_cluster import Cluster
 from tests.support.processes import processes_of
@@ -102,6 +103,13 @@ def test_apply_while_nothing_runs(cluster):
     assert "no cluster runs in" in cluster.refused("apply", "-f", cluster.file)
 
 
+def test_a_state_directory_that_a_demo_uses(cluster):
+    with StateDir(cluster.state).locked():
+        assert "takes no commands" in cluster.refused("down")
+        said = cluster.refused("up", "-f", cluster.file, "--detach")
+    assert said.startswith(f"another process runs a cluster in {cluster.state}; stop it")
+
+
 @pytest.mark.parametrize("more", [(), ("--detach",)], ids=["foreground", "detached"])
 def test_a_port_that_is_in_use(cluster, more):
     address = cluster.objects["Node", "plant-1"]["status"]["addresses"][0]["address"]
@@ -114,7 +122,10 @@ def test_a_port_that_is_in_use(cluster, more):
 
         said = cluster.refused("up", "-f", cluster.file, *more)
 
-    assert f"plant-1 (cannot listen on {address} port {port}: Address already in use; " in said
+    assert said.startswith(
+        "the agent of plant-1 cannot do its work: "
+        f"cannot listen on {address} port {port}: Address already in use; "
+    )
     assert processes_of(cluster.state) == {}
     assert cluster.sockets() == []
 

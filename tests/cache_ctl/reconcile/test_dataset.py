@@ -200,3 +200,61 @@ async def test_a_deleted_runtime_is_missing(world):
     await world.delete(CACHE_RUNTIME, "edge", SPACE)
 
     assert await condition(world, "Ready") == ("False", "RuntimeMissing")
+
+
+async def said(world, kind):
+    status = await world.status(DATASET, "images")
+    return next(item["message"] for item in status["conditions"] if item["type"] == kind)
+
+
+async def test_what_an_agent_cannot_list_is_said_by_its_own_reason(world):
+    trouble = {"snapshot": "", "reason": "OriginRefused", "error": "the origin answers 403"}
+    await world.report("stores-1", datasets=[share(**trouble)])
+    await world.run()
+
+    assert await condition(world, "SnapshotTaken") == ("False", "OriginRefused")
+    assert await condition(world, "OriginReachable") == ("False", "OriginRefused")
+    assert await condition(world, "Ready") == ("False", "OriginRefused")
+    assert "stores-1: the origin answers 403" in await said(world, "OriginReachable")
+
+
+async def test_fetches_that_fail_leave_the_snapshot_and_readiness_alone(world):
+    failing = {"originReason": "OriginUnreachable", "originError": "no connection"}
+    await all_report(world, east_1=failing)
+
+    assert await condition(world, "OriginReachable") == ("False", "OriginUnreachable")
+    assert "1 of 6 agents cannot fetch; east-1: no connection" in await said(
+        world, "OriginReachable"
+    )
+    assert await condition(world, "SnapshotTaken") == ("True", "SnapshotCurrent")
+    assert await condition(world, "Ready") == ("True", "DatasetReady")
+
+    await all_report(world)
+    assert await condition(world, "OriginReachable") == ("True", "OriginAnswers")
+
+
+async def test_agents_that_are_all_down_are_the_reason_and_not_their_old_snapshot(world):
+    await all_report(world)
+    for name in await world.workers():
+        await world.report(name, ready=False, message="the disk is gone", datasets=[share()])
+    await world.run()
+
+    assert await condition(world, "Ready") == ("False", "AgentsNotReady")
+    assert "cloud-1 (the disk is gone)" in await said(world, "Ready")
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [(WHOLE // 2, "PartlyCached"), (WHOLE // 2 - 1, "TiersTooSmall")],
+)
+async def test_a_dataset_larger_than_its_domain_s_tiers_is_said(world, quota, expected):
+    for name in await world.workers():
+        size = quota if name.startswith("cloud") else WHOLE
+        tier = {"medium": "SSD", "path": "/t", "quota": size, "used": 0, "state": "Normal"}
+        await world.report(name, datasets=[share()], tiers=[tier])
+    await world.run()
+
+    assert await condition(world, "Warm") == ("False", expected)
+    assert ("cn-hangzhou: the tiers hold" in await said(world, "Warm")) == (
+        expected == "TiersTooSmall"
+    )

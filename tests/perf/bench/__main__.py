@@ -103,7 +103,7 @@ def run(
     versions = {name: version(name) for name in ("fsspec", "xxhash")}
     found: list[RowResult] = []
     interrupted = False
-    measurement = Measurement(told=screen.now)
+    measurement = Measurement(screen.now)
     with _terminated_as_interrupted(), _folders(scratch) as (disk, memory):
         about = machine.describe(disk, memory)
         started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
@@ -25,13 +25,22 @@ class HttpReader:
     Args:
         url: what every path is below.
         token: shown as a bearer's; nothing without.
+        fields: other header fields of every request.
+        source: the address to ask from; any without.
 
     Raises:
         OSError: of the connection, and when the server hangs up within an answer.
         RuntimeError: an answer is not what was asked for.
     """
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str = "",
+        *,
+        fields: Mapping[str, str] | None = None,
+        source: str = "",
+    ) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
@@ -40,9 +49,13 @@ class HttpReader:
         self._fields = f" HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         if token:
             self._fields += f"Authorization: Bearer {token}\r\n"
+        for name, value in (fields or {}).items():
+            self._fields += f"{name}: {value}\r\n"
         self._buffer = mmap.mmap(-1, PIECE)
         self._view = memoryview(self._buffer)
-        self._socket = socket.create_connection(self._place, SECONDS)
+        self._socket = socket.create_connection(
+            self._place, SECONDS, source_address=(source, 0) if source else None
+        )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # A timeout of Python's would make the socket non-blocking, and MSG_WAITALL with it.
         self._socket.settimeout(None)
@@ -69,13 +82,19 @@ class HttpReader:
         wanted = f"Range: bytes={start}-{stop - 1}\r\n" if stop else ""
         return f"GET {self._base}/{quote(path)}{self._fields}{wanted}\r\n".encode()
 
-    def get(self, request: bytes, wanted: bytes | None = None) -> int:
+    def question(self, target: str) -> bytes:
+        """Return a GET of a target of the server, such as ``/v1/unit?key=...``, as it is given."""
+        return f"GET {target}{self._fields}\r\n".encode()
+
+    def get(self, request: bytes, wanted: bytes | None = None, *, sums_follow: bool = False) -> int:
         """Send a request of ``request`` and take its body; return the body's length.
 
-        With ``wanted``, the body is compared with it; that is not for timing.
+        With ``wanted``, the body is compared with it, or as much of it as comes before the
+        checksums that follow; that is not for timing.
         """
         at = 0
-        for piece in self.pieces(request):
+        for whole in self.pieces(request):
+            piece = whole[: max(len(wanted) - at, 0)] if wanted and sums_follow else whole
             if wanted is not None and piece != wanted[at : at + len(piece)]:
                 raise RuntimeError(f"other bytes than the origin's at {at} of {request[:80]!r}")
             at += len(piece)

@@ -22,16 +22,14 @@ PAIRS = 5
 QUICK_PAIRS = 3
 GIB = 1 << 30
 
-Seen = Callable[[PairResult | SingleResult | GapResult], None]
 Told = Callable[[str], None]
 
 
 class Measurement:
-    """Measures rows, telling ``told`` what it does and ``seen`` what it found."""
+    """Measures rows, telling ``told`` what it does."""
 
-    def __init__(self, *, told: Told = lambda _: None, seen: Seen = lambda _: None) -> None:
+    def __init__(self, told: Told = lambda _: None) -> None:
         self._told = told
-        self._seen = seen
 
     def row(self, row: Row, context: Context) -> RowResult:
         """Measure one row; whatever ends it early becomes its ``failure``.
@@ -57,7 +55,6 @@ class Measurement:
                             singles.append(found)
                         case GapResult():
                             gaps.append(found)
-                    self._seen(found)
                     self._told(f"{row.name}: prepares")
         except Exception as error:  # noqa: BLE001 - one row must not end the others
             failure = sentence(error)

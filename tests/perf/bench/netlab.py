@@ -69,7 +69,7 @@ class Host:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Let the calling thread, and no other, open its sockets on this host."""
+        """Let the calling thread, and those it starts meanwhile, open sockets on this host."""
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             _enter(f"/run/netns/{self.namespace}")

@@ -68,7 +68,9 @@ class Screen:
             cases = [_named(case) for case in row.cases if case.verdict == "under"]
             said = "; ".join(cases + ([f"failed: {row.failure}"] if row.failure else []))
             self.console.print(Text(f"under its bar: {row.name}: {said}", style="bold red"))
-        if not under:
+        if not results.rows:
+            self.console.print(Text("Nothing was measured to its end.", style="yellow"))
+        elif not under:
             self.console.print(Text("Every bar is met.", style="green"))
         versions = ", ".join(f"{name} {what}" for name, what in sorted(results.versions.items()))
         self.console.print(f"{results.seconds:.0f} s; {versions or 'no peers'}")

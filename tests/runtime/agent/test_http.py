@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import random
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -163,3 +165,27 @@ def test_metrics_are_prometheus_text(lab, node, data):
     total = int(samples["cachectl_origin_bytes_total"]) + int(samples["cachectl_peer_bytes_total"])
     assert total >= len(data)
     assert any(name.startswith("cachectl_tier_used_bytes{") for name in samples)
+
+
+def resident(node) -> int:
+    """Return the bytes of memory that an agent has."""
+    pages = (Path("/proc") / str(node.process.pid) / "statm").read_text().split()[1]
+    return int(pages) * 4096
+
+
+def test_readers_that_take_nothing_cost_little_memory(lab, node, data):
+    lab.read(node, "train/a.bin")
+    before = resident(node)
+    request = f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    sockets = []
+    for _ in range(100):
+        reader = socket.socket(socket.AF_UNIX)
+        reader.connect(node.socket)
+        reader.sendall(request)
+        assert reader.recv(15) == b"HTTP/1.1 200 OK"
+        sockets.append(reader)
+    grown = resident(node) - before
+    for reader in sockets:
+        reader.close()
+
+    assert grown < 100 * MIB, "each has much more than a block"

@@ -55,6 +55,19 @@ async def test_one_that_gives_up_waiting_lets_the_next_pass():
     await asyncio.wait_for(second, 5)
 
 
+@pytest.mark.parametrize("rate", [100 << 20, 0])
+async def test_who_waits_passes_as_soon_as_the_budget_allows_it(rate):
+    line = Line()
+    line.set_rate(1)
+    waiting = asyncio.create_task(line.take(1 << 20, DEMAND))
+    behind = asyncio.create_task(line.take(1, PREWARM))
+    await asyncio.sleep(0)
+
+    line.set_rate(rate)
+
+    await asyncio.wait_for(asyncio.gather(waiting, behind), 60)
+
+
 def view(budget: int, weights: list[float], me: int = 0) -> PlanView:
     members = tuple(
         Member(f"n{i}", f"n{i}", "a", 1, weight=weight, role="cache" if weight else "client")

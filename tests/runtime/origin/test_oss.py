@@ -320,6 +320,14 @@ async def test_a_closed_origin_ends_what_is_under_way_and_asks_nothing_more(buck
     assert len(bucket.heads) == 3
 
 
+@pytest.mark.parametrize("source", ["oss://me:hush@bucket/x", "oss:///x"])
+def test_a_source_with_keys_or_without_a_bucket_is_refused(source):
+    plan = MountPlan("train", source, options={"endpoint": "http://127.0.0.1:1"})
+    with pytest.raises(ConfigError, match=r"put them into a Secret|without a bucket") as caught:
+        open_origin(plan, "Cloud", {})
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("mount", "secret", "sentence"),
     [

@@ -19,7 +19,7 @@ from runtime.errors import (
     StaleVersion,
 )
 from runtime.origin.base import Timeouts, open_origin
-from tests.support.s3_server import running_s3
+from tests.support.s3_server import LISTINGS, PAGE, running_s3
 
 DATA = random.Random(9).randbytes(2_500_000)
 QUICK = Timeouts(backoff_seconds=0.01)
@@ -75,10 +75,12 @@ async def test_lists_what_lies_below_the_prefix_and_reads_its_ranges(s3, prefix)
 
 
 async def test_listings_have_pages(s3, prefix):
-    for number in range(1001):
+    for number in range(2 * PAGE):
         s3.put(f"{prefix}/many/{number}", b"")
+    s3.counts()
     async with opened(s3, prefix) as origin:
-        assert len(await origin.list()) == 1002
+        assert len(await origin.list()) == 2 * PAGE + 1
+    assert s3.counts()[LISTINGS] == 3
 
 
 async def test_tells_digests_where_etags_are_some(s3, prefix):
@@ -191,6 +193,14 @@ async def test_logs_nothing_secret(s3, prefix, caplog):
         await read(origin, item, 0, 5)
     assert s3.secret not in caplog.text
     assert "Signature=" not in caplog.text
+
+
+@pytest.mark.parametrize("source", ["s3://me:hush@bucket/x", "s3:///x"])
+def test_a_source_with_keys_or_without_a_bucket_is_refused(source):
+    plan = MountPlan("train", source, options={"endpoint": "http://127.0.0.1:1"})
+    with pytest.raises(ConfigError, match=r"put them into a Secret|without a bucket") as caught:
+        open_origin(plan, "Cloud", {})
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

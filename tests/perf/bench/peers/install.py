@@ -154,7 +154,7 @@ def _pom(coordinates: Sequence[str]) -> str:
     one = "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>"
     listed = "\n".join(f"{one.format(*name.split(':'))}</dependency>" for name in coordinates)
     return (
-        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        "<project><modelVersion>4.0.0</modelVersion>"
         "<groupId>bench</groupId><artifactId>peer</artifactId><version>1</version>"
         f"<dependencies>\n{listed}\n</dependencies></project>\n"
     )

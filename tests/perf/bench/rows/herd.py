@@ -6,6 +6,7 @@ reader does. NICs are shaped, so that both are bound by the network and not by t
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterator
 
@@ -19,7 +20,11 @@ WORK = "64 readers on 4 nodes read the same cold files at once"
 
 NODES = 4
 READERS = 64
-TURNS = 3
+BARS = {
+    ("time ÷ one reader's", ""): (1.3, 1.1),
+    ("origin's requests ÷ chunks", ""): (1.0, None),
+    ("origin's requests ÷ small objects", ""): (1.0, None),
+}
 LARGE = 7 * MIB
 """Two chunks, the second one shorter."""
 SMALL = 100 << 10
@@ -33,7 +38,7 @@ class _Herd:
     def __init__(self, cluster: Cluster, large: int) -> None:
         self._cluster = cluster
         self._large = large
-        self._sets = iter(range(2 * TURNS))
+        self._sets = itertools.count()
         self._excess: list[float] = []
         self._took: list[float] = []
 
@@ -79,29 +84,29 @@ def paths(number: int, large: int) -> list[str]:
 
 def run(context: Context) -> Iterator[Case]:
     """Yield the herd's time and what it asked of the origin."""
-    large = context.sized(9, 4)
-    files = {path: LARGE for number in range(2 * TURNS) for path in paths(number, large)}
+    large, turns = context.sized(9, 4), context.sized(3, 1)
+    files = {path: LARGE for number in range(2 * turns) for path in paths(number, large)}
     files |= dict.fromkeys(SMALL_PATHS, SMALL)
     try:
         with shaped_cluster(context, files, nodes=NODES, quota=sum(files.values())) as cluster:
             herd = _Herd(cluster, large)
             yield Single(
-                "time ÷ one reader's",
+                case := "time ÷ one reader's",
                 "x",
                 herd.turn,
-                bar=1.3,
-                aim=1.1,
-                times=TURNS,
+                *BARS[case, ""],
+                times=turns,
                 about="each time on files that nobody has read; NICs of 200 Mbit/s",
             )
             yield Single(
-                "origin's requests ÷ chunks",
+                case := "origin's requests ÷ chunks",
                 "x",
                 herd.requests,
-                bar=1.0,
+                *BARS[case, ""],
                 about="GETs of the worst turn over the chunks of the files",
             )
-            yield Single("origin's requests ÷ small objects", "x", herd.small, bar=1.0)
+            case = "origin's requests ÷ small objects"
+            yield Single(case, "x", herd.small, *BARS[case, ""])
             yield Single("seconds of the herd", "s", herd.seconds)
     except NoNetlabError as error:
         yield Gap(NAME, "", str(error))

@@ -24,7 +24,7 @@ LIST = 256
 
 
 def run(context: Context) -> Generator[Case, None, None]:
-    count = context.sized(10_000, 2_000)
+    count = context.sized(10_000, 1_000)
     names = write_objects(context, count)
     with warm_agent(context) as local:
         system = local.system()

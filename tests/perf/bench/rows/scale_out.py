@@ -21,6 +21,7 @@ WORK = "readers on 1, 2, 4 and 8 nodes with NICs of 200 Mbit/s each read all of 
 
 NODES = 8
 STEPS = (1, 2, 4, 8)
+BARS = {(f"{step} nodes: sum of rates ÷ {step} x one's", ""): (0.85, 0.95) for step in STEPS[1:]}
 FILE = 4 * MIB
 
 
@@ -70,13 +71,12 @@ def run(context: Context) -> Iterator[Case]:
             cluster.agents.warm()
             sent_before, _ = cluster.origin_sent()
             scale = _Scale(cluster, count)
-            for step in STEPS[1:]:
+            for step, (case, _) in zip(STEPS[1:], BARS, strict=True):
                 yield Single(
-                    f"{step} nodes: sum of rates ÷ {step} x one's",
+                    case,
                     "x",
                     lambda step=step: scale.measure(step),
-                    bar=0.85,
-                    aim=0.95,
+                    *BARS[case, ""],
                     best="high",
                     times=turns,
                 )

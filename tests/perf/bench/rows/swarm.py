@@ -20,6 +20,14 @@ WORK = "16 nodes with NICs of 200 Mbit/s read one cold object at once"
 
 NODES = 16
 DEGREE = 6
+BARS = {
+    ("small: time ÷ (S ÷ B)", ""): (4.0, 2.0),
+    ("small: busiest uplink ÷ S", ""): (DEGREE, None),
+    ("small: origin's bytes ÷ S", ""): (1.0, None),
+    ("large: time ÷ (S ÷ B)", ""): (1.5, 1.15),
+    ("large: busiest uplink ÷ S", ""): (DEGREE, None),
+    ("large: origin's bytes ÷ S", ""): (1.0, None),
+}
 
 
 @dataclass
@@ -36,7 +44,7 @@ class _Swarm:
     def __init__(self, cluster: Cluster, paths: list[str], size: int) -> None:
         self._cluster = cluster
         self._left = list(paths)
-        self._size = size
+        self.size = size
         self.last = _Last()
 
     def turn(self) -> float:
@@ -46,13 +54,13 @@ class _Swarm:
         before = [host.traffic() for host in cluster.net.hosts]
         read = read_at([(agent, [path]) for agent in cluster.agents])
         after = [host.traffic() for host in cluster.net.hosts]
-        if read.bytes != NODES * self._size:
-            raise ValueError(f"{read.bytes} bytes were read of {NODES} x {self._size}")
+        if read.bytes != NODES * self.size:
+            raise ValueError(f"{read.bytes} bytes were read of {NODES} x {self.size}")
         sent = [late.since(early).sent for early, late in zip(before, after, strict=True)]
         # Many owners share a large object; the busiest uplink of all is held to one owner's bar.
-        self.last.uplink = max(sent) / self._size
-        self.last.origin = (cluster.origin_sent()[1] - bytes_before) / self._size
-        return read.seconds / (self._size / NIC)
+        self.last.uplink = max(sent) / self.size
+        self.last.origin = (cluster.origin_sent()[1] - bytes_before) / self.size
+        return read.seconds / (self.size / NIC)
 
 
 def run(context: Context) -> Iterator[Case]:
@@ -63,34 +71,30 @@ def run(context: Context) -> Iterator[Case]:
     try:
         with shaped_cluster(context, files, nodes=NODES, quota=large + 64 * MIB) as cluster:
             read_at([(agent, ["large/checked"]) for agent in cluster.agents], cluster.folder)
-            yield from _cases(_Swarm(cluster, small, 4 * MIB), "4 MiB", 4.0, 2.0, times=5)
-            label = f"{large // MIB} MiB"
-            yield from _cases(_Swarm(cluster, ["large/0"], large), label, 1.5, 1.15, times=1)
+            yield from _cases("small", _Swarm(cluster, small, 4 * MIB), times=5)
+            yield from _cases("large", _Swarm(cluster, ["large/0"], large), times=1)
     except NoNetlabError as error:
         yield Gap(NAME, "", str(error))
 
 
-def _cases(swarm: _Swarm, label: str, bar: float, aim: float, *, times: int) -> Iterator[Case]:
-    yield Single(
-        f"{label}: time ÷ (S ÷ B)",
-        "x",
-        swarm.turn,
-        bar=bar,
-        aim=aim,
-        times=times,
-        about="until the last of 16 readers has all bytes; B is 200 Mbit/s",
-    )
-    yield Single(
-        f"{label}: busiest uplink ÷ S",
-        "x",
-        lambda: swarm.last.uplink,
-        bar=DEGREE,
-        about="bytes that left the busiest NIC, headers included, in the last turn",
-    )
-    yield Single(
-        f"{label}: origin's bytes ÷ S",
-        "x",
-        lambda: swarm.last.origin,
-        bar=1.0,
-        about="bytes of the object that the origin sent, in the last turn",
-    )
+def _cases(kind: str, swarm: _Swarm, *, times: int) -> Iterator[Case]:
+    figures = {
+        "time ÷ (S ÷ B)": (
+            swarm.turn,
+            times,
+            f"until the last of {NODES} readers has all of {swarm.size // MIB} MiB",
+        ),
+        "busiest uplink ÷ S": (
+            lambda: swarm.last.uplink,
+            1,
+            "bytes that left the busiest NIC, headers included, in the last turn",
+        ),
+        "origin's bytes ÷ S": (
+            lambda: swarm.last.origin,
+            1,
+            "bytes of the object that the origin sent, in the last turn",
+        ),
+    }
+    for figure, (measure, turns, about) in figures.items():
+        case = f"{kind}: {figure}"
+        yield Single(case, "x", measure, *BARS[case, ""], times=turns, about=about)
