@@ -69,11 +69,10 @@ class FilePair:
 
     ``charged`` is what the tier counts for it, ``residents`` counts its units, ``layout_mark`` is
     the fingerprint that the map ends with, ``distrusted`` says that no word of it may be believed
-    after a machine crash. ``lent`` says that the bytes may be held
-    by a reader's mapping; so may those of a file from before, as holds outlive an agent. ``uses``
-    keep the descriptors open; once ``dead`` (its names are gone,
-    every word says absent), the bytes are freed when the last use ends, as a send or a write under
-    way may still touch them.
+    after a machine crash. ``lent`` says that the bytes may be held by a reader's mapping; so may
+    those of a file from before, as holds outlive an agent. ``uses`` keep the descriptors open; once
+    ``dead`` (its names are gone, every word says absent), the bytes are freed when the last use
+    ends, as a send or a write under way may still touch them.
     """
 
     def __init__(self, core: Core, tier: Tier, dataset: str, header: MapHeader) -> None:

@@ -327,7 +327,7 @@ def test_another_database_is_no_catalog(tmp_path):
     connection = sqlite3.connect(tmp_path / "x")
     connection.execute("CREATE TABLE meta (key, value)")
     connection.close()
-    with pytest.raises(ConfigError, match="not a catalog of format 1"):
+    with pytest.raises(ConfigError, match="not a catalog of format 2"):
         Catalog(tmp_path / "x")
 
 
