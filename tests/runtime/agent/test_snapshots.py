@@ -357,7 +357,7 @@ def record(folder: Path, path: str):
     build(
         folder / "c",
         dataset=REF,
-        entries=[Entry(path, 5, "v", digest=f"md5:{0:032}")],
+        entries=[Entry(path, 5, f"{0:032}", digest=f"md5:{0:032}")],
         chunk_size=4096,
         pack_below=1024,
     )
