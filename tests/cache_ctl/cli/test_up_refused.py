@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
 
 import pytest
 
 from cache_ctl.local.state_dir import StateDir
 from tests.support.command import cachectl
-from tests.support.local_cluster import Cluster
+from tests.support.local_cluster import REF, Cluster, detached
 from tests.support.processes import processes_of
 
 HEAD = "apiVersion: cachectl.dev/v1alpha1\nkind: CacheRuntime\nmetadata: {name: edge}\n"
@@ -130,16 +131,62 @@ def test_a_port_that_is_in_use(cluster, more):
     assert cluster.sockets() == []
 
 
-def test_an_address_that_is_not_of_this_machine(cluster):
-    node = cluster.objects["Node", "cloud-1"]
-    node["status"]["addresses"][0]["address"] = "192.0.2.7"
-    cluster.write()
+def test_a_dataset_that_cannot_be_read_is_an_error_and_the_cluster_runs(cluster):
+    """Every member says what keeps the one that takes the snapshot from it."""
+    said = cluster.refused("up", "-f", cluster.file, "--detach")
+    try:
+        rows = cluster.nodes()
+        again = cluster.refused("up", "-f", cluster.file, "--detach")
+    finally:
+        cluster.ok("down")
+
+    assert said.startswith(f"Dataset {REF} is not ready: 5 of 5 agents report an error; ")
+    assert f"no object matches at {(cluster.folder / 'source').as_uri()}" in said
+    assert all(row["ready"] for row in rows.values())
+    assert again.startswith("another process runs a cluster")
+
+
+def test_a_tier_that_cannot_be_used_is_an_error_and_the_cluster_runs(cluster):
+    (cluster.folder / "source" / "a.bin").write_bytes(b"bytes")
+    tier = cluster.folder / "tier"
+    tier.write_text("in the way")
 
     said = cluster.refused("up", "-f", cluster.file, "--detach")
+    try:
+        table = cluster.ok("status")
+        data = cluster.read("train/a.bin", "shop-1")
+    finally:
+        cluster.ok("down")
 
-    assert "cannot listen on 192.0.2.7" in said
-    assert "correct the Node's InternalIP" in said
-    assert processes_of(cluster.state) == {}
+    assert f"{tier}/cloud-1: Not a directory; " in said
+    assert f"warning: {said}" in table
+    assert data == b"bytes"
+
+
+def test_addresses_of_other_machines_become_ones_of_this(cluster):
+    """As in what kubectl prints of a real cluster; nothing is dialled there."""
+    (cluster.folder / "source" / "a.bin").write_bytes(b"bytes")
+    for number, name in enumerate(("cloud-1", "cloud-2", "shop-1")):
+        addresses = cluster.objects["Node", name]["status"]["addresses"]
+        addresses[0]["address"] = f"192.0.2.{200 + number}"
+    cluster.write()
+
+    with detached(cluster):
+        rows = cluster.nodes()
+        again = cluster.apply()
+        data = cluster.read("train/a.bin", "cloud-2")
+
+    for name in ("cloud-1", "cloud-2", "shop-1"):
+        assert ip_address(rows[name]["address"]).is_loopback
+    assert rows["cloud-1"]["address"] != rows["cloud-2"]["address"]
+    assert rows["cloud-1"]["mode"] == "Distributed"
+    assert rows["shop-1"]["port"] is None
+    assert all(line.endswith("unchanged") for line in again)
+    assert data == b"bytes"
+    assert (
+        "addresses on this machine stand for those of cloud-1, "
+        in (cluster.state / "up.log").read_text()
+    )
 
 
 def test_an_agent_that_ends_at_its_start(cluster):

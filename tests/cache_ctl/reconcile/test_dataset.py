@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cache_ctl.api.kinds import CACHE_RUNTIME, DATASET
+from cache_ctl.reconcile.dataset_decision import STARTING_SECONDS
 from tests.support.control_world import control_world
 from tests.support.objects import SPACE, cloud_node, dataset, edge_node, pool, runtime
 
@@ -258,3 +259,35 @@ async def test_a_dataset_larger_than_its_domain_s_tiers_is_said(world, quota, ex
     assert ("cn-hangzhou: the tiers hold" in await said(world, "Warm")) == (
         expected == "TiersTooSmall"
     )
+
+
+async def test_the_first_readers_wait_for_every_agent_that_is_about_to_serve(world):
+    names = sorted(await world.workers())
+    for name in names[:-2]:
+        await world.report(name, datasets=[share()])
+    await world.report(names[-2], ready=False, datasets=[share(snapshot="")])
+    await world.run()
+    waiting = await condition(world, "Ready")
+    await world.report(names[-2], datasets=[share()])
+    await world.run()
+    silent = await condition(world, "Ready")
+    await world.run(STARTING_SECONDS)
+
+    assert waiting == ("False", "SnapshotPending")
+    assert silent == ("False", "SnapshotPending")
+    assert await condition(world, "Ready") == ("True", "DatasetReady")
+
+
+async def test_an_agent_that_joins_takes_nothing_from_readers_that_are_there(world):
+    await all_report(world)
+    await world.apply(cloud_node(3))
+    await world.report("cloud-3", ready=False, datasets=[share(snapshot="")])
+    await world.run()
+
+    assert await condition(world, "Ready") == ("True", "DatasetReady")
+
+
+async def test_an_agent_that_says_why_it_has_none_is_not_waited_for(world):
+    await all_report(world, stores_1={"snapshot": "", "error": "no way to the endpoint"})
+
+    assert await condition(world, "Ready") == ("True", "DatasetReady")

@@ -57,6 +57,7 @@ class Other:
         self.head: Head | None = None
         self.busy = False
         self.catalogs: dict[str, Path] = {}
+        self.says = b"{}"
         self.downloads = 0
         self.asked = asyncio.Semaphore(0)
 
@@ -65,7 +66,9 @@ class Other:
             self.asked.release()
             if self.busy:
                 return Answer(503)
-            return Answer(200, (), (self.head.encode().encode(),)) if self.head else Answer(404)
+            if self.head is None:
+                return Answer(404, (), (self.says,))
+            return Answer(200, (), (self.head.encode().encode(),))
         self.downloads += 1
         fd = os.open(self.catalogs[request.query["snapshot"]], os.O_RDONLY)
         return Answer(200, (), (FileSpan(fd, 0, os.fstat(fd).st_size, lambda: os.close(fd)),))
@@ -261,6 +264,34 @@ async def test_a_later_head_over_the_same_catalog_costs_no_download(agent, tmp_p
         assert await agent.next_head() == later
 
     assert owner.downloads == 0
+
+
+async def test_what_keeps_the_owner_from_a_snapshot_is_passed_on_until_it_has_one(agent, tmp_path):
+    """Without it, an agent that may not list would wait with no word of why."""
+    other = Other(tmp_path, above=True)
+    other.says = b'{"reason": "OriginRefused", "message": "the key is refused"}'
+
+    async with beside(agent, other):
+        await agent.until(lambda: agent.dataset.listing is not None)
+        told = agent.dataset.listing
+        head = other.follow(1, "v1")
+        assert await agent.next_head() == head
+        await agent.until(lambda: agent.dataset.listing is None)
+
+    assert told.reason == "OriginRefused"
+    assert told.message.endswith(" says: the key is refused")
+
+
+@pytest.mark.parametrize("says", [b"", b"[]", b"{}", b'"text"', b"\xff"])
+async def test_an_owner_without_a_snapshot_that_says_nothing_is_waited_for(agent, tmp_path, says):
+    other = Other(tmp_path, above=True)
+    other.says = says
+
+    async with beside(agent, other):
+        for _ in range(3):
+            await other.asked.acquire()
+
+    assert agent.dataset.listing is None
 
 
 async def test_an_owner_that_is_only_busy_is_not_replaced(agent, tmp_path):

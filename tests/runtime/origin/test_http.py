@@ -19,6 +19,7 @@ from runtime.errors import (
     StaleVersion,
 )
 from runtime.origin.base import Found, Timeouts, open_origin
+from runtime.origin.connections import may_leave
 
 QUICK = Timeouts(
     connect_seconds=1,
@@ -382,3 +383,18 @@ async def test_what_cannot_be_used_is_refused_by_name(mount, secret, sentence):
     with pytest.raises(ConfigError, match=sentence) as caught:
         open_origin(MountPlan("train", "http://h/", **mount), "Cloud", secret)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "may"),
+    [
+        ("127.0.0.77", "127.0.0.1", True),
+        ("127.0.0.77", "192.0.2.1", False),
+        ("10.0.0.7", "192.0.2.1", True),
+        ("10.0.0.7", "127.0.0.1", True),
+        ("10.0.0.7", "2001:db8::1", False),
+        ("fd00::7", "fe80::1%eth0", True),
+    ],
+)
+def test_a_connection_leaves_from_an_address_that_has_a_way(source, target, may):
+    assert may_leave(source, target) is may
