@@ -234,7 +234,7 @@ def _model_problems(model: type[BaseModel], data: Resource) -> Iterator[tuple[Pl
             # A list counts as too short when its items are wrong: the cause is told, not that.
             inner = any(other["loc"][: len(place)] == place != other["loc"] for other in found)
             if not inner:
-                yield place, _sentence(item)
+                yield place, _sentence(item, model)
 
 
 def _unknown_fields(hint: Any, data: Any, place: Place) -> Iterator[tuple[Place, str]]:
@@ -271,26 +271,54 @@ def _said(place: Place) -> str:
     return text.removeprefix(".")
 
 
-def _sentence(error: Any) -> str:
-    """Say one of pydantic's findings in our words."""
+_REMEDIES: Final = {
+    "bool_parsing": "write true or false",
+    "bool_type": "write true or false",
+    "dict_type": "it is a mapping",
+    "greater_than_equal": "it must be at least {ge}",
+    "int_from_float": "write a whole number",
+    "int_parsing": "write a whole number",
+    "int_type": "write a whole number",
+    "less_than_equal": "it must be at most {le}",
+    "literal_error": "it must be {expected}",
+    "string_type": "it must be a string, put quotes around it",
+    "tuple_type": "it is a list",
+}
+"""What would be right, by pydantic's name of the finding, with its context."""
+
+
+def _fields_at(hint: Any, place: Place) -> list[str]:
+    """Return the names of the fields that a mapping at this place has."""
+    for part in place:
+        hint = _without_wrapping(hint)
+        if isinstance(part, int):
+            hint = get_args(hint)[0]
+        else:
+            hint = next(f.annotation for f in hint.model_fields.values() if f.alias == part)
+    return sorted(str(field.alias) for field in _without_wrapping(hint).model_fields.values())
+
+
+def _sentence(error: Any, model: type[BaseModel]) -> str:
+    """Say one of pydantic's findings about a model in our words."""
     place, context = error["loc"], error.get("ctx", {})
     where = _said(place) or "the object"
     shown = isinstance(error["input"], (str, int, float)) and _PRIVATE not in place
     value = f" {error['input']!r}" if shown else ""
+    form = value or " of another form"
     match error["type"]:
         case "missing":
             return f"{where} is missing"
         case "string_pattern_mismatch":
             said = _SAID_BY_PATTERN.get(context["pattern"], "it has another form")
             return f"{where} is{value}; {said}"
-        case "literal_error":
-            return f"{where} is{value}; it must be {context['expected']}"
         case "too_short":
             return f"{where} is empty; it needs at least {context['min_length']}"
         case "value_error":
             return f"{where}: {context['error']}"
-        case "string_type":
-            return f"{where} is{value or ' not text'}; it must be a string, put quotes around it"
+        case "model_type":
+            return f"{where} is{form}; it is a mapping with {', '.join(_fields_at(model, place))}"
+        case other if other in _REMEDIES:
+            return f"{where} is{form}; {_REMEDIES[other].format(**context)}"
         case _:
             text = str(error["msg"])
-            return f"{where} is{value or ' not usable'}: {text[0].lower()}{text[1:]}"
+            return f"{where} is{form}: {text[0].lower()}{text[1:]}"

@@ -51,8 +51,8 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 600.0
 """An owner's answer may wait in its queue for the line; whether it lives is probed meanwhile."""
 PROBE_AFTER_SECONDS: Final = 2.0
-PROBE_SECONDS: Final = 30.0
-"""A probe is ended then; a member that is silent is left out long before (see ``health``)."""
+PROBE_SECONDS: Final = 10.0
+"""A probe is ended then, and made anew; a silent member is left out before (see ``health``)."""
 TELL_SECONDS: Final = 2.0
 AT_ONCE: Final = 6
 """Units asked of one member at a time; its other connections are for short questions."""

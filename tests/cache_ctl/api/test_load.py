@@ -362,3 +362,18 @@ def test_an_object_may_not_stand_in_two_files(tmp_path):
     (problem,) = found.problems
     assert str(problem).startswith(f"{tmp_path}/b.yaml:1: ")
     assert f"first at {tmp_path}/a.yaml:1" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("  tiers:", "  allowedNamespaces: All\n  tiers:", "it is a mapping with from, selector"),
+        ("  tiers:", "  port: high\n  tiers:", "spec.port is 'high'; write a whole number"),
+        ("  tiers:", "  port: 99999\n  tiers:", "spec.port is 99999; it must be at most 65535"),
+        ("  tiers:", "  replicas: -1\n  tiers:", "spec.replicas is -1; it must be at least 0"),
+        ("  - medium: SSD", "  - SSD\n  - medium: SSD", "is 'SSD'; it is a mapping with high, "),
+    ],
+)
+def test_a_value_of_another_form_is_told_what_would_be_right(old, new, sentence):
+    (problem,) = problems(RUNTIME.replace(old, new))
+    assert sentence in problem
