@@ -54,6 +54,9 @@ class Policy(Protocol):
     def victim(self, busy: Callable[[Name], bool]) -> Victim | None:
         """Choose a unit that is not ``busy`` and let it go; None if there is none."""
 
+    def let_go(self, name: Name) -> None:
+        """Let go of a unit that is in it, chosen by others, as if it were a victim."""
+
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size."""
 
@@ -98,6 +101,10 @@ class Epoch:
             return None
         finally:
             self._units.update(reversed(kept))
+
+    def let_go(self, name: Name) -> None:
+        """Forget a unit."""
+        self.remove(name)
 
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size, oldest first."""
@@ -174,6 +181,11 @@ class S3Fifo:
         if self._small_size * self.SMALL >= self.size:
             return self._from_small(busy) or self._from_main(busy)
         return self._from_main(busy) or self._from_small(busy)
+
+    def let_go(self, name: Name) -> None:
+        """Forget a unit, but remember its name."""
+        self.remove(name)
+        self._remember(name)
 
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size."""
