@@ -86,6 +86,7 @@ class Agent:
         self._prewarms: dict[str, tuple[object, Prewarm]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._heavy = asyncio.Lock()
+        self._recovered = asyncio.Event()
         self._jobs = 0
         self._tier_problem = ""
         self.port_problem = ""
@@ -264,9 +265,13 @@ class Agent:
 
         async def run() -> None:
             await recover(self.store)
+            self._recovered.set()
             self._in_thread(self._reassess)
 
-        if self.store.recovering and "recovery" not in self._tasks:
+        if not self.store.recovering:
+            self._recovered.set()
+        elif "recovery" not in self._tasks:
+            self._recovered.clear()
             self.spawn("recovery", run())
 
     @property
@@ -321,6 +326,7 @@ class Agent:
                 dataset=functools.partial(self.datasets.get, spec.dataset),
                 fetcher=self.fetcher,
                 view=lambda: self.view,
+                ready=self._recovered.wait,
             )
             self._prewarms[uid] = (mark, prewarm)
             self._cancel(f"prewarm {uid}")

@@ -181,7 +181,10 @@ def inspect(tier: Tier, dataset: str, key: str) -> Found | None:
                 return None
             if wanted > len(raw):
                 raw = disk.read_all(fd, wanted, 0)
-            layout_mark = int.from_bytes(os.pread(fd, TRAILER, header.file_size), "little")
+            trailer = raw[header.file_size :][:TRAILER]
+            if len(trailer) < TRAILER:
+                trailer = os.pread(fd, TRAILER, header.file_size)
+            layout_mark = int.from_bytes(trailer, "little")
         finally:
             os.close(fd)
         data = os.lstat(f"{base}.data")

@@ -239,7 +239,7 @@ class Store:
         row = recover.row_of(found) if found.header.segments_per_cell else None
         if row is None or key in self._blobs:
             self._adopt(tier, found)
-        elif any(other.rests(dataset, key) for other in self._room.tiers):
+        elif any(other is not tier and other.rests(dataset, key) for other in self._room.tiers):
             self._wake(dataset, key)  # a unit is kept in one tier only
         else:
             tier.lull(dataset, key, row, found.cells)

@@ -217,7 +217,10 @@ class Tier:
     def lull(self, dataset: str, key: str, row: Row, cells: bytes) -> None:
         """Take in an object that stays dormant."""
         self.used += row.overhead + row.charged
-        self.dormant.setdefault(dataset, Dormant()).add(key, row, cells)
+        dormant = self.dormant.get(dataset)
+        if dormant is None:
+            dormant = self.dormant[dataset] = Dormant()
+        dormant.add(key, row, cells)
 
     def rests(self, dataset: str, key: str) -> bool:
         """Tell whether this object is here and dormant."""
