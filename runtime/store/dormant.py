@@ -109,13 +109,14 @@ class Dormant:
 
     def units(self) -> Iterator[Name]:
         """Yield every unit that has its cell; a chunk of an object is a cell and a unit."""
-        for index, charged in enumerate(self._charges):
-            if charged:
-                key = self._key(index).hex()
-                cells = self._partial.get(index)
-                units = range(self._cells[index]) if cells is None else marked(cells)
-                for unit in units:
-                    yield key, unit
+        for index in range(len(self._charges)):
+            cells = self._partial.get(index)
+            if not self._charges[index]:
+                continue  # looked at last, as an object that leaves loses this first
+            key = self._key(index).hex()
+            units = range(self._cells[index]) if cells is None else marked(cells)
+            for unit in units:
+                yield key, unit
 
     def _index(self, key: str) -> int:
         wanted = bytes.fromhex(key)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
-from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from runtime.contract.layout import ObjectLayout
@@ -18,7 +15,8 @@ from runtime.store.core import Core, Counters, Descriptors, no_fault
 from runtime.store.relief import Relief
 from runtime.store.reservation import Reservation
 from runtime.store.room import Room
-from runtime.store.scrub import Resting, scrub
+from runtime.store.scrub import scrub
+from runtime.store.sleepers import Sleepers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -52,9 +50,11 @@ class Store:
         self._unattached: dict[str, list[Resident]] = {}
         self._keys: dict[str, set[str]] = {}
         self._policies: dict[str, CachePolicy] = {}
+        self._sleepers = Sleepers(
+            core, self._room, blobs=self._blobs, unattached=self._unattached, keys=self._keys
+        )
         self._numbers = 0
         self._at_once: int | None = None
-        self._recovering = threading.Lock()
 
     @classmethod
     def open(
@@ -122,16 +122,16 @@ class Store:
             for tier in gone:
                 tier.usable = False  # a scan under way stops here
             for tier in new.values():
-                self._start_recovery(tier)
+                self._sleepers.start(tier)
             for tier in self._room.tiers:
                 self._room.enforce(tier)
-        self.continue_recovery(self._at_once)
+        self._sleepers.scan(self._at_once)
         with self._core.lock:
             self._room.start_reassessment()
         for pair in pairs:
             self._room.release(pair)
         for tier in gone:
-            self._remove_rest(tier)
+            self._sleepers.remove(tier)
             with self._core.lock:
                 self._room.abandon(tier)
             folder.remove_tier(tier, recover.datasets(tier.path))
@@ -148,7 +148,7 @@ class Store:
                 return
             for index, old in enumerate(self._room.tiers):
                 if _stalled(old):
-                    self._start_recovery(old)
+                    self._sleepers.start(old)
                 if old.usable:
                     continue
                 try:
@@ -163,8 +163,8 @@ class Store:
                 self._room.tiers[index] = tier
                 for dataset, policy in self._policies.items():
                     tier.set_policy(dataset, policy)
-                self._start_recovery(tier)
-        self.continue_recovery(self._at_once)
+                self._sleepers.start(tier)
+        self._sleepers.scan(self._at_once)
 
     def _open_new(self, plans: dict[str, TierPlan]) -> dict[str, Tier]:
         opened: dict[str, Tier] = {}
@@ -178,12 +178,10 @@ class Store:
             raise
         return opened
 
-    # -- what was here before ------------------------------------------------------------------
-
     @property
     def recovering(self) -> bool:
         """Tell whether ``continue_recovery`` has something to do."""
-        return any(tier.scan is not None for tier in self._room.tiers)
+        return self._sleepers.scanning
 
     def continue_recovery(self, blobs: int | None = None) -> bool:
         """Take in the next ``blobs`` of what the tiers held before; all, without a number.
@@ -191,150 +189,25 @@ class Store:
         Until a tier is through it serves what it holds, and admits nothing. Returns whether there
         is more. Heavy: a thread's work, which any other call may interleave with.
         """
-        with self._recovering:
-            left = blobs
-            for tier in tuple(self._room.tiers):
-                if left == 0:
-                    break
-                left = self._scan_on(tier, left)
-            return self.recovering
-
-    def _scan_on(self, tier: Tier, blobs: int | None) -> int | None:
-        """Go on with a tier's scan, and return what is left of the number of blobs."""
-        scan = tier.scan
-        if scan is None:
-            return blobs
-        done = 0
-        try:
-            for _ in islice(scan, blobs):
-                done += 1
-        except OSError as error:
-            with self._core.lock:
-                tier.scan = None
-                tier.failed(error)
-        else:
-            if done != blobs:
-                with self._core.lock:
-                    tier.end_recovery()
-                    self._room.enforce(tier)
-        return blobs - done if blobs is not None else None
-
-    def _start_recovery(self, tier: Tier) -> None:
-        """Look at a tier's folder from its beginning."""
-        if not tier.usable:
-            return
-        for dormant in tier.dormant.values():
-            tier.used -= dormant.overhead + dormant.charged
-        tier.dormant.clear()
-        tier.recovering = True
-        tier.scan = recover.scan(self._core, tier, partial(self._take_in, tier))
-
-    def _take_in(self, tier: Tier, dataset: str, key: str) -> bool:
-        """Take in a pair that the scan has come to; tell whether it stays."""
-        if self._has(tier, key):
-            return True
-        found = recover.inspect(tier, dataset, key)
-        if found is None:
-            return False
-        row = recover.row_of(found) if found.header.segments_per_cell else None
-        if row is None or key in self._blobs:
-            self._adopt(tier, found)
-        elif any(other is not tier and other.rests(dataset, key) for other in self._room.tiers):
-            self._wake(dataset, key)  # a unit is kept in one tier only
-        else:
-            tier.lull(dataset, key, row, found.cells)
-        return True
-
-    def _has(self, tier: Tier, key: str) -> bool:
-        """Tell whether a blob's pair in a tier has been taken in."""
-        blob = self._blobs.get(key)
-        if blob is not None and tier in blob.pairs:
-            return True
-        return any(one.pair.tier is tier for one in self._unattached.get(key, ()))
-
-    def _wake(self, dataset: str, key: str) -> None:
-        """Take in what rests of a blob."""
-        for tier in self._room.tiers:
-            self._wake_in(tier, dataset, key)
+        self._sleepers.scan(blobs)
+        return self._sleepers.scanning
 
     def _wake_in(self, tier: Tier, dataset: str, key: str) -> list[Resident] | None:
-        """Take in what rests of a blob in a tier, and return its units; None if that fails."""
-        if not (tier.rests(dataset, key) or (tier.recovering and not self._has(tier, key))):
-            return []
-        try:
-            found = recover.inspect(tier, dataset, key)
-        except OSError as error:
-            tier.failed(error)
-            return None
-        if tier.rouse(dataset, key) and found is None:
-            recover.discard(self._core, tier, dataset, key)
-        if found is not None:
-            self._adopt(tier, found)
-        blob = self._blobs.get(key)
-        if blob is None:
-            return []
-        return [unit for unit in blob.units.values() if unit.pair.tier is tier]
-
-    def _woken(self, dataset: str, key: str) -> Blob | None:
-        with self._core.lock:
-            self._wake(dataset, key)
-            return self._blobs.get(key)
-
-    def _dormant(self) -> Iterator[Resting]:
-        for tier in tuple(self._room.tiers):
-            for dataset, rows in tuple(tier.dormant.items()):
-                for key in rows.keys():  # noqa: SIM118 - no mapping
-                    yield Resting(tier, dataset, key)
+        return self._sleepers.wake_in(tier, dataset, key)
 
     def _wake_anywhere(self, key: str) -> None:
         for dataset in self.datasets():
-            self._wake(dataset, key)
+            self._sleepers.wake(dataset, key)
+
+    def _woken(self, dataset: str, key: str) -> Blob | None:
+        with self._core.lock:
+            self._sleepers.wake(dataset, key)
+            return self._blobs.get(key)
 
     def _keys_of(self, dataset: str) -> Iterator[str]:
         """Yield the keys of a Dataset, some of them twice, while any of its blobs may leave."""
         yield from tuple(self._keys.get(dataset, ()))
-        for tier in tuple(self._room.tiers):
-            dormant = tier.dormant.get(dataset)
-            if dormant is not None:
-                yield from dormant.keys()
-            if tier.recovering:
-                yield from recover.keys(tier.path, dataset)
-
-    def _remove_rest(self, tier: Tier) -> None:
-        """Remove what rests in a tier that has left the plan."""
-        for dataset in recover.datasets(tier.path):
-            for key in recover.keys(tier.path, dataset):
-                with self._core.lock:
-                    tier.rouse(dataset, key)
-                    try:
-                        found = recover.inspect(tier, dataset, key)
-                    except OSError as error:
-                        tier.failed(error)
-                        continue
-                    if found is None:
-                        recover.discard(self._core, tier, dataset, key)
-                        continue
-                    pair = recover.adopt_pair(self._room, tier, found)
-                    self._room.retire_alone(pair)
-                self._room.release(pair)
-
-    def _adopt(self, tier: Tier, found: recover.Found) -> None:
-        header = found.header
-        if not header.segments_per_cell:
-            whole = recover.adopt_pack(self._room, tier, found)
-            blob = self._blobs.get(header.key)
-            if blob is not None:
-                recover.attach_pack(self._room, blob, whole)
-            else:
-                self._unattached.setdefault(header.key, []).append(whole)
-        else:
-            layout = ObjectLayout(header.key, header.size, header.cell_size)
-            blob = self._blobs.get(header.key)
-            if blob is None:
-                blob = Blob(self._core, self._room, layout, found.dataset)
-                self._blobs[header.key] = blob
-            recover.adopt_object(self._room, tier, blob, found)
-        self._keys.setdefault(found.dataset, set()).add(header.key)
+        yield from self._sleepers.keys_of(dataset)
 
     def _retire_tier(self, tier: Tier) -> list[FilePair]:
         pairs: list[FilePair] = []
@@ -382,12 +255,12 @@ class Store:
             found = self._blobs.get(layout.key)
             if found is None:
                 _check_names(dataset, layout)
-                self._wake(dataset, layout.key)
+                self._sleepers.wake(dataset, layout.key)
                 found = self._blobs.get(layout.key)
             if found is not None:
                 if found.layout is layout or _same(found.layout, layout):
                     return found
-                self.drop(layout.key)
+                self.drop(layout.key, dataset=dataset)
             _check_names(dataset, layout)
             blob = Blob(self._core, self._room, layout, dataset)
             self._blobs[layout.key] = blob
@@ -421,11 +294,7 @@ class Store:
         """Return the Datasets that have blobs here."""
         with self._core.lock:
             found = {dataset for dataset, keys in self._keys.items() if keys}
-            for tier in self._room.tiers:
-                found.update(dataset for dataset, rows in tier.dormant.items() if rows.count)
-                if tier.recovering:
-                    found.update(recover.datasets(tier.path))
-            return sorted(found)
+            return sorted(found | self._sleepers.datasets())
 
     def _set_policy(self, dataset: str, policy: CachePolicy) -> None:
         self._policies[dataset] = policy
@@ -485,7 +354,7 @@ class Store:
             if dataset is None:
                 self._wake_anywhere(key)
             else:
-                self._wake(dataset, key)
+                self._sleepers.wake(dataset, key)
             pairs = self._detach(key)
             freed = sum(pair.charged for pair in pairs)
         for pair in pairs:
@@ -565,7 +434,9 @@ class Store:
         Packs are passed over until they are attached by ``blob``, as only their catalog knows
         where their members lie.
         """
-        return scrub(self._core, lambda: list(self._blobs.values()), self._dormant, self._woken)
+        return scrub(
+            self._core, lambda: list(self._blobs.values()), self._sleepers.resting, self._woken
+        )
 
     def close(self, *, sync: bool = True) -> None:
         """Close all files and give the folders free; what is still being filled is not kept.
