@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EVERY_SECONDS: Final = 3.0
 """How often the summary is made anew while the store changes ..."""
 SHARE: Final = 10
-"""... if that takes no more than a tenth of the time."""
+"""... but with pauses ten times as long as the processor was busy with the last one."""
 
 
 class Holdings:
@@ -31,6 +31,7 @@ class Holdings:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._mark: object = None
+        self._cost = 0.0
         # Neighbours tell summaries apart by their version, also over a restart of this agent.
         self._summary = Summary.of((), version=secrets.randbits(48))
         self.units = 0
@@ -44,13 +45,10 @@ class Holdings:
         """Keep the summary up to date until cancelled."""
         while True:
             mark = self._changes()
-            pause = EVERY_SECONDS
             if mark != self._mark:
-                began = time.monotonic()
                 self._summary = await asyncio.to_thread(self._made, self._summary.version + 1)
                 self._mark = mark
-                pause = max(pause, SHARE * (time.monotonic() - began))
-            await asyncio.sleep(pause)
+            await asyncio.sleep(max(EVERY_SECONDS, SHARE * self._cost))
 
     def _changes(self) -> object:
         """Return what is another value whenever units have come or gone."""
@@ -59,6 +57,7 @@ class Holdings:
         return used, counters.fills, counters.evictions, counters.corrupt_cells
 
     def _made(self, version: int) -> Summary:
+        began = time.thread_time()
         units = 0
 
         def names() -> Iterator[str]:
@@ -68,4 +67,5 @@ class Holdings:
 
         summary = Summary.of(names(), version=version)
         self.units = units
+        self._cost = time.thread_time() - began
         return summary

@@ -9,6 +9,7 @@ import tracemalloc
 
 import pytest
 
+from runtime.contract.layout import ObjectLayout
 from runtime.store.store import Store
 from tests.support.store import (
     DATASET,
@@ -176,12 +177,23 @@ class TestBeforeTheScanHasPassed:
         assert list(scan) == []
         assert foreign.exists()
 
+    def test_a_closed_store_takes_nothing_in(self, root, open_store):
+        twins = [ObjectLayout(f"ab{number:030x}", CHUNK, CHUNK) for number in range(2)]
+        make(root, twins)
+        store = open_store(tier(root, MIB), at_once=1)
+        scan, first = store._room.tiers[0].scan, store._room.tiers[0]
+        store.close(sync=False)
+        used = first.used
+        assert list(scan) == []
+        assert first.used == used
+
     def test_what_was_not_looked_at_stays_suspect(self, filled, open_store, store):
         store.close(sync=False)
         open_store(tier(filled, 4 * MIB), boot_id="boot-2", at_once=2).close(sync=True)
         flip(filled, OBJECTS[7], 0)
         flip(filled, OBJECTS[0], 0)
         store = open_store(tier(filled, 4 * MIB), boot_id="boot-3", at_once=2)
+        assert all(blob_of(store, layout).suspect(0) for layout in OBJECTS)
         here = [right(blob_of(store, layout), 0) for layout in OBJECTS]
         assert here == [False, *[True] * 6, False]
         assert store.counters.corrupt_cells == 2
@@ -282,6 +294,16 @@ class TestWhenAllIsKnown:
         assert gone == [[first], [first, second], [first, second, third]]
         assert store.counters.evictions == 3
         assert on_disk(root) <= store.tiers()[0].used <= 4 * ONE
+
+    def test_serving_makes_room_in_advance_by_the_unused(self, root, open_store):
+        make(root, OBJECTS[:5], dataset=SERVING)
+        store = open_store(tier(root, 5 * ONE, high=80, low=40))
+        blob_of(store, an_object(200), policy="Serving", dataset=SERVING)
+        assert store.pressed
+        while store.relieve():
+            pass
+        assert {path.stem for path in blob_files(root)} == {one.key for one in OBJECTS[3:5]}
+        assert not store.pressed
 
     def test_a_long_object_leaves_chunk_by_chunk(self, root, open_store):
         make(root, [LONG], dataset=SERVING)

@@ -43,7 +43,8 @@ class StoreMachine(RuleBasedStateMachine):
     """``kept`` are the cells that an Epoch Dataset must still hold.
 
     After a restart the store may be in the midst of its recovery, and nothing asks for its blobs
-    behind the rules' backs, until ``look`` makes it ``watched`` again.
+    behind the rules' backs, until ``look`` makes it ``watched`` again. ``doubted``: this was a
+    crash, and a blob that is opened and not verified to its end loses the rest with the next one.
     """
 
     def __init__(self):
@@ -53,6 +54,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.boot = 1
         self.kept: set[tuple[str, int]] = set()
         self.watched = True
+        self.doubted = False
         self.found = [0, 0]
         self.pins = ExitStack()
         self.store = self._open()
@@ -157,6 +159,7 @@ class StoreMachine(RuleBasedStateMachine):
             for pick, layout in enumerate(layouts)
         }
         self.watched = True
+        self.doubted = False
         self.store.close(sync=False)
         self.boot += crashed
         self.store = self._open()
@@ -170,6 +173,9 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(crashed=st.booleans(), at_once=st.sampled_from([None, 0, 1, 4]))
     def restart_unwatched(self, crashed, at_once):
         self.pins.close()
+        if self.doubted:
+            self.kept.clear()
+        self.doubted = self.doubted or crashed
         self.store.close(sync=False)
         self.boot += crashed
         self.found = [on_disk(self.root / str(index)) for index in range(2)]
@@ -187,6 +193,7 @@ class StoreMachine(RuleBasedStateMachine):
             for pick in range(len(layouts)):
                 present(self._blob(dataset, pick))
         self.watched = True
+        self.doubted = False
 
     def _blobs(self):
         found = ((key, self.store.find(key)) for key in ALL)
