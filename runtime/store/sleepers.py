@@ -92,7 +92,6 @@ class Sleepers:
             if done != blobs:
                 with self._core.lock:
                     tier.end_recovery()
-                    self._room.enforce(tier)
         return blobs - done if blobs is not None else None
 
     def _take_in(self, tier: Tier, dataset: str, key: str) -> bool:
@@ -110,6 +109,7 @@ class Sleepers:
             self._adopt(tier, found)
         else:
             tier.lull(dataset, key, row, found.cells)
+        self._room.enforce(tier)
         return True
 
     def _has(self, tier: Tier, key: str) -> bool:
@@ -140,6 +140,8 @@ class Sleepers:
             self._adopt(tier, found)
         elif known:  # else the scan will take away what does not fit
             recover.discard(self._core, tier, dataset, key)
+        if not known:
+            self._room.enforce(tier)  # the quota may have become smaller since
         blob = self._blobs.get(key)
         if blob is None:
             return []

@@ -153,6 +153,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(crashed=st.booleans())
     def restart(self, crashed):
         self.pins.close()
+        self.store.continue_recovery()
         held = {
             layout.key: present(self._blob(dataset, pick))
             for dataset, layouts in LAYOUTS.items()
