@@ -54,8 +54,8 @@ class Policy(Protocol):
     def victim(self, busy: Callable[[Name], bool]) -> Victim | None:
         """Choose a unit that is not ``busy`` and let it go; None if there is none."""
 
-    def let_go(self, name: Name) -> None:
-        """Let go of a unit that is in it, chosen by others, as if it were a victim."""
+    def let_go(self, name: Name) -> bool:
+        """Let go of a unit that is in it, as a victim that others chose; not if it was read."""
 
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size."""
@@ -102,9 +102,10 @@ class Epoch:
         finally:
             self._units.update(reversed(kept))
 
-    def let_go(self, name: Name) -> None:
-        """Forget a unit."""
+    def let_go(self, name: Name) -> bool:
+        """Forget a unit; reads change nothing."""
         self.remove(name)
+        return True
 
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size, oldest first."""
@@ -182,10 +183,14 @@ class S3Fifo:
             return self._from_small(busy) or self._from_main(busy)
         return self._from_main(busy) or self._from_small(busy)
 
-    def let_go(self, name: Name) -> None:
-        """Forget a unit, but remember its name."""
-        self.remove(name)
+    def let_go(self, name: Name) -> bool:
+        """Forget a unit that was not read since it came, but remember its name."""
+        entry = self._entries[name]
+        if entry.reads or entry.main:
+            return False
+        self._take(name, entry)
         self._remember(name)
+        return True
 
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size."""

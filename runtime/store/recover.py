@@ -116,9 +116,8 @@ def _scan_folder(
 
 
 def _remove_foreign(core: Core, tier: Tier, path: str) -> None:
-    with core.lock:
-        if tier.usable:  # else the folder may be another's by now
-            _remove(core, path)
+    if tier.usable:  # without the lock: no store has files of such names, and it may be a tree
+        _remove(core, path)
 
 
 def _prune(core: Core, tier: Tier, path: str) -> None:

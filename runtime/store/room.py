@@ -215,8 +215,9 @@ class Room:
             while woken:
                 name = woken.popleft()
                 resident = tier.residents.get(name)
-                if resident is not None and not (resident.spare or resident.busy):
-                    tier.policy(dataset).let_go(name)
+                if resident is None or resident.spare or resident.busy:
+                    continue
+                if tier.policy(dataset).let_go(name):
                     return resident
             dormant = tier.dormant.get(dataset)
             key = dormant.first() if dormant is not None else None

@@ -80,7 +80,7 @@ class Tier:
     """One tier; every method needs the store's lock.
 
     ``number`` names the tier to clients and is never given again in this process. ``usable``: its
-    folder was opened and scanned. ``suspect``: the folder is from before a machine crash.
+    folder was opened. ``suspect``: the folder is from before a machine crash.
     ``recovering``: not all of the folder has been looked at, so nobody knows how much of the quota
     is taken, and nothing is admitted; ``scan`` goes on with that, and is None after it failed.
     ``dormant`` are objects from before that nobody has used, by Dataset; ``woken`` the units of

@@ -321,6 +321,21 @@ class TestWhenAllIsKnown:
         assert present(blob_of(store, LONG, **serving)) == {4}
         assert all(right(blob, 0) for blob in new)
 
+    def test_a_chunk_that_was_read_meanwhile_leaves_later(self, root, open_store):
+        make(root, [LONG], dataset=SERVING)
+        store = Store.open([tier(root, MIB)], boot_id="boot-1")
+        used = store.tiers()[0].used
+        store.close(sync=False)
+        store = open_store(tier(root, used))
+        serving = {"policy": "Serving", "dataset": SERVING}
+        assert fill(store, blob_of(store, an_object(200, cells=1), **serving))
+        old = blob_of(store, LONG, **serving)
+        assert present(old) == {2, 3, 4}
+        old.touch(2)
+        old.touch(2)
+        assert fill(store, blob_of(store, an_object(201, cells=1), **serving))
+        assert 2 in present(old)
+
     def test_an_epoch_dataset_keeps_what_it_had_first(self, root, open_store):
         make(root, OBJECTS[:3])
         store = open_store(tier(root, 5 * ONE))
