@@ -19,6 +19,7 @@
     │   └── NothingMatches      a listing without an object
     └── PeerError
         ├── PeerUnavailable     no connection, or too slow
+        ├── PeerBrokeOff        the member that another pointed at stopped midway
         ├── PeerMissing         the peer does not hold the unit
         ├── PeerMismatch        another node, or another domain, answers at that address
         └── PeerLied            the bytes do not match their checksum
@@ -93,6 +94,10 @@ class PeerError(CacheError):
 
 class PeerUnavailable(PeerError):
     """The peer cannot be reached, or is too slow."""
+
+
+class PeerBrokeOff(PeerError):
+    """The member that another pointed at stopped midway; the one that was asked may be fine."""
 
 
 class PeerMissing(PeerError):

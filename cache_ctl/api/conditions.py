@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cache_ctl.api.meta import Condition, ConditionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from cache_ctl.api.kinds import Resource
 
@@ -42,6 +42,11 @@ def unknown(kind: str, reason: str, message: str) -> Finding:
 def timestamp(now: datetime) -> str:
     """Return a time as Kubernetes writes it; ``now`` must be in UTC."""
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_time(text: str) -> datetime:
+    """Return a time that ``timestamp`` has written."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 def read(body: Resource) -> tuple[Condition, ...]:

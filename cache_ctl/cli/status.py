@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cache_ctl.api.reasons import READY
+from cache_ctl.cli.alarms import alarms
 from cache_ctl.cli.show import print_json, print_table
 from cache_ctl.cli.state import STATE_DIR, naming, program
 from cache_ctl.domain.quantity import short_bytes
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 @STATE_DIR
 def status(output: str, state_dir: Path) -> None:
     """Show the nodes, Datasets and prewarms of the cluster that runs here."""
-    found = Control(state_dir).overview()
+    control = Control(state_dir)
+    found = control.overview()
     if output == "json":
         print_json(found)
         return
@@ -39,6 +42,9 @@ def status(output: str, state_dir: Path) -> None:
     for row in found["prewarms"]:
         click.echo()
         _print_prewarm(row)
+    for alarm in alarms(control):
+        if alarm.condition != READY:  # the Dataset's own line says that
+            click.echo(f"\nwarning: {alarm.sentence}")
 
 
 def reading(dataset: str, node: str, state_dir: Path) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from cache_ctl.cli.manifests import MANIFESTS, load
+from cache_ctl.cli.show import note
 from cache_ctl.cli.state import STATE_DIR, naming, program, shown
 from cache_ctl.cli.status import reading
 from cache_ctl.errors import ControlError, Unreadable
@@ -45,6 +46,9 @@ def up(context: click.Context, files: Sequence[str], state_dir: Path, *, detach:
     The files hold Nodes and what goes with them, Secrets, Datasets, CacheRuntimes and
     CachePrewarms. All of them are checked before anything starts. Ctrl-C, or "cachectl down",
     ends every process; what is cached stays, and another "cachectl up" finds it.
+
+    With --detach it is an error that a Dataset cannot be read or a tier not be used: the cluster
+    runs all the same, and takes it up when the cause is mended.
     """
     objects = load(files)
     if detach:
@@ -179,6 +183,7 @@ def _detach(objects: Sequence[Resource], state_dir: Path) -> None:
     """
     import yaml  # noqa: PLC0415  beside its only use
 
+    from cache_ctl.cli.alarms import alarms  # noqa: PLC0415  as needed
     from cache_ctl.local.control_client import Control  # noqa: PLC0415  as needed
     from cache_ctl.local.run import CannotStart  # noqa: PLC0415  as needed
 
@@ -209,17 +214,28 @@ def _detach(objects: Sequence[Resource], state_dir: Path) -> None:
             said = answer.decode(errors="replace")
             raise CannotStart(said or f"the cluster has ended at its start; {log} says more")
     child.returncode = 0  # it goes on without us, and nobody is to be warned of that
-    found = Control(state_dir).overview()
+    control = Control(state_dir)
+    found = control.overview()
     ready = sum(row["ready"] for row in found["nodes"])
     click.echo(f"{ready} agents are ready; the cluster runs as process {child.pid}")
     for line in _next_steps(found, state_dir):
         click.echo(line)
     click.echo(f"  log   {shown(log)}")
+    wrong = alarms(control)
+    for alarm in wrong:
+        if not alarm.fails:
+            note(alarm.sentence)
+    if failing := [alarm.sentence for alarm in wrong if alarm.fails]:
+        raise NotAllWell("\n".join(failing))
+
+
+class NotAllWell(ControlError):
+    """The cluster has started, and something that was asked of it cannot be had now."""
 
 
 def _log_file(path: Path) -> BinaryIO:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path.open("ab")
     except OSError as error:
         raise Unreadable(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cache_ctl.api import kinds
 from cache_ctl.api.conditions import timestamp
 from cache_ctl.api.kinds import Kind, Resource, kind_of, name_of, namespace_of, title_of, uid_of
-from cache_ctl.api.meta import DNS_NAME
+from cache_ctl.api.meta import DNS_LABEL, DNS_NAME
 from cache_ctl.kube import fieldsets
 from cache_ctl.kube.cluster import (
     ApplyConflict,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _KEPT_EVENTS: Final = 500
 _LONGEST_EVENT_NAME: Final = 253 - 17
+_DATA_KEY: Final = r"(?!\.\.)[-._a-zA-Z0-9]{1,253}"
+"""What may be a file's name wherever a Secret is mounted."""
 _OWNED_METADATA: Final = ("labels", "annotations", "ownerReferences", "finalizers")
 
 
@@ -233,11 +235,13 @@ class MemoryCluster:
         if not name_of(body) or bool(namespace_of(body)) != kind.namespaced:
             needs = "a name and a namespace" if kind.namespaced else "a name and no namespace"
             raise ObjectRefused(f"{title_of(body)} needs {needs}")
-        for part, text in (("name", name_of(body)), ("namespace", namespace_of(body) or "none")):
-            if not re.fullmatch(DNS_NAME, text):
+        for part, text, pattern, usable in (
+            ("name", name_of(body), DNS_NAME, "letters, digits, hyphens and dots"),
+            ("namespace", namespace_of(body) or "none", DNS_LABEL, "letters, digits and hyphens"),
+        ):
+            if not re.fullmatch(pattern, text):
                 raise ObjectRefused(
-                    f"metadata.{part} of {title_of(body)} is refused; use lower-case letters, "
-                    "digits, hyphens and dots"
+                    f"metadata.{part} of {title_of(body)} is refused; use lower-case {usable}"
                 )
         return kind, (namespace_of(body), name_of(body))
 
@@ -338,7 +342,18 @@ def _applied(kind: Kind, body: Resource) -> Resource:
         plain = rest.pop("stringData") or {}
         encoded = {key: base64.b64encode(str(v).encode()).decode() for key, v in plain.items()}
         rest["data"] = {**(rest.get("data") or {}), **encoded}
+    if kind is kinds.SECRET:
+        _check_secret(body, rest.get("data") or {})
     return {**rest, "metadata": metadata} if metadata else rest
+
+
+def _check_secret(body: Resource, data: Mapping[str, Any]) -> None:
+    for key, value in data.items():
+        if not re.fullmatch(_DATA_KEY, str(key)) or key == "." or not isinstance(value, str):
+            raise ObjectRefused(
+                f"{title_of(body)} is refused, as it has the key {key!r}; use letters, digits, "
+                "hyphens, underscores and dots for a key, and text in base64 for what is below data"
+            )
 
 
 def _touching(path: Path, wanted: dict[Path, Any]) -> list[tuple[Path, Any]]:

@@ -155,7 +155,10 @@ def _shown(kind: Kind, body: Resource) -> Resource:
     """Return an object as it may be shown: of a Secret the keys, not their values."""
     if kind is not SECRET:
         return body
-    return {**body, "data": dict.fromkeys(body.get("data") or {}, HIDDEN)}
+    metadata = dict(body["metadata"])
+    if annotations := metadata.get("annotations"):  # kubectl keeps a copy of the data in one
+        metadata["annotations"] = dict.fromkeys(annotations, HIDDEN)
+    return {**body, "metadata": metadata, "data": dict.fromkeys(body.get("data") or {}, HIDDEN)}
 
 
 @web.middleware

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cache_ctl.api import reasons
 from cache_ctl.api.conditions import find
-from cache_ctl.api.kinds import CACHE_RUNTIME, kind_of, title_of
+from cache_ctl.api.kinds import CACHE_RUNTIME, DATASET, NODE, kind_of, name_of, title_of
 from cache_ctl.errors import ControlError
+from cache_ctl.local.addresses import internal_ip
 from cache_ctl.local.control import controlled
 from cache_ctl.local.news import News
 from cache_ctl.local.world import LocalWorld, NotInTime
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from cache_ctl.api.kinds import Resource
 
 START_SECONDS: Final = 120.0
+_NAMED: Final = 3
+"""How many nodes a line names."""
 FATAL_DEATHS: Final = 3
 """An agent that has died so often without ever being ready does not start."""
 
@@ -57,6 +60,7 @@ async def run(
     async with LocalWorld(state_dir) as world, controlled(world, stop=stop):
         News(world, say)
         await world.apply(objects)
+        await _tell_of_addresses(world, objects, say)
         await _first(stop.wait(), _start(world, runtimes))
         if stop.is_set():
             return False
@@ -64,6 +68,24 @@ async def run(
         await _first(stop.wait(), world.until(lambda _: False, seconds=None, what="its end"))
         say("stopping")
     return True
+
+
+async def _tell_of_addresses(
+    world: LocalWorld, objects: Sequence[Resource], say: Callable[[str], None]
+) -> None:
+    """Say which nodes listen elsewhere than their files say."""
+    given = {name_of(body): internal_ip(body) for body in objects if kind_of(body) is NODE}
+    moved = [
+        name_of(node)
+        for node in await world.cluster.list(NODE)
+        if internal_ip(node) != given.get(name_of(node))
+    ]
+    if moved:
+        more = ", ..." if len(moved) > _NAMED else ""
+        say(
+            f"addresses on this machine stand for those of {', '.join(moved[:_NAMED])}{more}, "
+            "which are not its own; status shows them"
+        )
 
 
 async def _first(*coroutines: Coroutine[Any, Any, Any]) -> None:
@@ -116,7 +138,9 @@ def _check_agents(world: LocalWorld) -> None:
 
 
 def _unready(world: LocalWorld, runtimes: AbstractSet[str]) -> list[str]:
-    """Return why CacheRuntimes are not ready; one that selects no node is as ready as it can be.
+    """Return what is not settled: CacheRuntimes that are not ready, and Datasets still listed.
+
+    One that selects no node is as ready as it can be, as is a Dataset whose listing fails.
 
     Raises:
         CannotStart: a CacheRuntime is not usable.
@@ -132,4 +156,10 @@ def _unready(world: LocalWorld, runtimes: AbstractSet[str]) -> list[str]:
             raise CannotStart(f"{title}: {built.message}")
         elif ready.status != "True" and built.reason != reasons.NO_NODES_SELECTED:
             found.append(f"{title}: {ready.message}")
+    for body in world.objects.list(DATASET):
+        ready = find(body, reasons.READY)
+        if ready is None:
+            found.append(f"{title_of(body)} waits for its first pass")
+        elif ready.reason == reasons.SNAPSHOT_PENDING:
+            found.append(f"{title_of(body)}: {ready.message}")
     return found

@@ -97,7 +97,8 @@ class StateDir:
             Unreadable: the folder cannot be made or written.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            # Options in objects and plans may be credentials, so a folder made here is private.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in ("plans", "keys", "tokens", "nodes"):
                 (self.root / name).mkdir(exist_ok=True)
             for name in ("keys", "tokens"):

@@ -38,6 +38,7 @@ from cache_ctl.errors import ControlError, InvalidInput
 from cache_ctl.kube.cache import ObjectCache
 from cache_ctl.kube.feed import feed
 from cache_ctl.kube.memory import MemoryCluster
+from cache_ctl.local.addresses import reachable_here
 from cache_ctl.local.identity import stable_uid
 from cache_ctl.local.record import keep_record, recorded_plans
 from cache_ctl.local.state_dir import StateDir
@@ -155,7 +156,7 @@ class LocalWorld:
         """Apply an object as ``kubectl apply`` would; of another kind than ours the status too.
 
         What another server gave it (uid, versions, owners) is left out, so that objects may come
-        from ``kubectl get -o yaml``.
+        from ``kubectl get -o yaml``; a Node's address that is another machine's is replaced.
 
         Raises:
             InvalidInput: the object is of no kind that is known here, or of one that the
@@ -170,6 +171,9 @@ class LocalWorld:
                 f"{title_of(body)} is refused, as {kind} objects are written by the controller; "
                 "remove it from what you apply"
             )
+        if kind is NODE:
+            nodes = await self.cluster.list(NODE)
+            body = reachable_here(body, nodes, scope=str(self._layout.root))
         before = await self.cluster.get(kind, name_of(body), namespace_of(body))
         after = await self.cluster.apply(_as_written(body), manager=MANAGER)
         if body.get("status") and not kind.ours:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cache_ctl.api import reasons
-from cache_ctl.api.conditions import Finding, false, timestamp, true, unknown
+from cache_ctl.api.conditions import Finding, false, read_time, timestamp, true, unknown
 from cache_ctl.api.meta import dump
 from cache_ctl.api.v1alpha1.cacheworker import CacheWorker, WorkerDataset
 from cache_ctl.api.v1alpha1.dataset import CachedStatus, Dataset, DatasetDomain, SnapshotStatus
@@ -18,18 +18,22 @@ from runtime.contract import troubles
 if TYPE_CHECKING:
     from datetime import datetime
 
+STARTING_SECONDS: Final = 30.0
+"""How long the first readers wait for an agent that was wanted just now and has said nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetView:
     """All that a pass over a Dataset looks at.
 
     ``workers`` are those of its runtime on nodes that are expected to answer; ``generations`` are
-    those of the runtime's plans by name.
+    those of the runtime's plans by name. ``was_ready`` is what the pass before this one found.
     """
 
     dataset: Dataset
     workers: tuple[CacheWorker, ...]
     generations: Mapping[str, int]
+    was_ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,29 @@ def decide_dataset(
         "lineBytesSaved": saved,
         "domains": [dump(domain) for domain in domains],
     }
-    return status, _findings(view, shares, snapshot, domains)
+    return status, _findings(view, shares, snapshot, domains, now)
+
+
+def silence_ends(view: DatasetView, now: datetime) -> float:
+    """Return the seconds until an agent that says nothing is waited for no longer; 0: none is."""
+    return max(
+        (_still_starting(worker, now) for worker in view.workers if not view.was_ready), default=0.0
+    )
+
+
+def _still_starting(worker: CacheWorker, now: datetime) -> float:
+    """Return how many seconds more a new agent that has not answered yet may take, else 0."""
+    if worker.status.ready or worker.status.message or worker.status.datasets:
+        return 0.0
+    age = (now - read_time(worker.metadata.creation_timestamp)).total_seconds()
+    return max(0.0, STARTING_SECONDS - age)
+
+
+def _comes(share: _Share, now: datetime) -> bool:
+    """Tell whether an agent cannot serve the Dataset yet, but is about to."""
+    if share.report is not None:
+        return not share.report.snapshot and not share.report.error
+    return share.worker.status.ready or _still_starting(share.worker, now) > 0
 
 
 def _report_on(ref: str, worker: CacheWorker) -> WorkerDataset | None:
@@ -132,6 +158,7 @@ def _findings(
     shares: list[_Share],
     snapshot: SnapshotStatus | None,
     domains: list[DatasetDomain],
+    now: datetime,
 ) -> tuple[Finding, ...]:
     if not shares:
         text = "the runtime has no agents; its status says why"
@@ -142,8 +169,12 @@ def _findings(
         for share in shares
         if share.worker.status.ready and share.report is not None and share.report.snapshot
     ]
-    if usable:
-        text = f"files can be read on {len(usable)} of {len(shares)} nodes"
+    coming = sorted(share.worker.spec.node for share in shares if _comes(share, now))
+    text = f"files can be read on {len(usable)} of {len(shares)} nodes"
+    if usable and coming and not view.was_ready:
+        text += f"; those without a snapshot yet: {_listed(coming)}"
+        ready = false(reasons.READY, reasons.SNAPSHOT_PENDING, text)
+    elif usable:
         ready = true(reasons.READY, reasons.DATASET_READY, text)
     else:
         ready = _unready_finding(shares, taken)
@@ -154,6 +185,10 @@ def _findings(
         _placed_finding(view, shares),
         _warm_finding(view, snapshot, domains),
     )
+
+
+def _listed(nodes: list[str]) -> str:
+    return ", ".join(nodes[:3]) + ("..." if len(nodes) > 3 else "")
 
 
 def _unready_finding(shares: list[_Share], taken: Finding) -> Finding:
@@ -220,10 +255,9 @@ def _placed_finding(view: DatasetView, shares: list[_Share]) -> Finding:
         or share.worker.status.plan_generation < view.generations.get(share.worker.spec.plan, 0)
     )
     if behind:
-        more = "..." if len(behind) > 3 else ""
         text = (
             f"{len(shares) - len(behind)} of {len(shares)} agents follow their newest plan; "
-            f"behind: {', '.join(behind[:3])}{more}"
+            f"behind: {_listed(behind)}"
         )
         return false(reasons.PLACED, reasons.AGENTS_BEHIND, text)
     return true(reasons.PLACED, reasons.AGENTS_FOLLOW, f"all {len(shares)} agents follow it")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cache_ctl.api import kinds, reasons
+from cache_ctl.api.conditions import read_time
 from cache_ctl.api.kinds import name_of, namespace_of, uid_of
 from cache_ctl.api.v1alpha1.cacheprewarm import CachePrewarm
 from cache_ctl.api.v1alpha1.dataset import Dataset
@@ -16,7 +17,6 @@ from cache_ctl.reconcile.parse import parse
 from cache_ctl.reconcile.prewarm_decision import (
     PrewarmDecision,
     decide_prewarm,
-    read_time,
     waiting,
 )
 from cache_ctl.reconcile.report import write_status

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cache_ctl.api import reasons
-from cache_ctl.api.conditions import Finding, false, timestamp, true
+from cache_ctl.api.conditions import Finding, false, read_time, timestamp, true
 from cache_ctl.api.meta import dump
 from cache_ctl.api.v1alpha1.cacheprewarm import PrewarmDomain
 from cache_ctl.reconcile.rows import Row, rows
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from cache_ctl.api.v1alpha1.cacheprewarm import CachePrewarm
     from cache_ctl.api.v1alpha1.cacheworker import CacheWorker, WorkerPrewarm
 
@@ -25,11 +27,6 @@ class PrewarmDecision:
     status: Mapping[str, Any]
     findings: tuple[Finding, ...]
     due: float = float("inf")
-
-
-def read_time(text: str) -> datetime:
-    """Return a time that ``timestamp`` has written."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 def takes_part(prewarm: CachePrewarm, worker: CacheWorker) -> bool:

@@ -29,6 +29,7 @@ from runtime.catalog.shelf import Shelf
 from runtime.contract.plan import Plan, TierPlan
 from runtime.contract.units import Unit
 from runtime.errors import ConfigError, NoSuchPath, NotCached, PeerUnavailable, SecretMissing
+from runtime.origin.base import load_driver
 from runtime.peers.dial import Dialler
 from runtime.peers.pool import Peers
 from runtime.store.store import Store
@@ -221,6 +222,8 @@ class Agent:
                     changed=self._new_snapshot,
                 )
                 self.spawn(f"snapshots {ref}", self._followers[ref].run())
+            for mount in spec.mounts:
+                self._in_thread(load_driver, mount.source)
             for origin in dataset.follow(spec, plan.network_class, plan.mode):
                 await origin.close()
             await self._forget_former_mounts(dataset)

@@ -16,6 +16,7 @@ from runtime.contract.units import MIB, checksum
 from runtime.errors import (
     CacheError,
     NoRoom,
+    PeerBrokeOff,
     PeerLied,
     PeerMismatch,
     PeerMissing,
@@ -281,7 +282,9 @@ class Fetcher:
     def _told(self, step: Step, error: CacheError | None) -> None:
         counters = self._counters
         if step.uid:
-            if isinstance(error, (PeerUnavailable, PeerMismatch)):
+            if isinstance(error, PeerBrokeOff):
+                pass  # it was another than the member of this step
+            elif isinstance(error, (PeerUnavailable, PeerMismatch)):
                 self._health.failed(step.uid)
             else:
                 self._health.answered(step.uid)

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from runtime.errors import NotCached, PeerLied
+from runtime.errors import NotCached, PeerLied, PeerMissing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -20,10 +20,7 @@ class Flight:
     """Cells of one unit on their way to this node: of a ``whole`` unit, or one cell alone.
 
     ``span`` is the flight's range of bytes in the blob; ``asking`` counts the
-    members that are being asked to fetch it.
-    ``rooted`` tells that the bytes come from the origin or from the owner: only then may a peer
-    be given them while they arrive. An owner waits for nothing but the origin and what rests with
-    others, so nobody waits in a circle.
+    members that are being asked to fetch it, ``ways`` the askings under way of each kind.
     ``failed`` holds an error for each cell that could not be had; ``admitted`` tells whether the
     store took the rest. ``sums`` are the checksums of the cells that landed, known once
     ``summed``. ``rested`` reads the first bytes of the span back from the store, verified.
@@ -50,21 +47,38 @@ class Flight:
         layout = content.layout
         self.span = layout.unit_range(unit) if whole else layout.cell_range(self.cells[0])
         self.asking: Counter[str] = Counter()
-        self.via: Via = "origin"
-        self.rooted = False
+        self.ways: Counter[Via] = Counter()
         self.admitted = False
         self.failed: dict[int, Exception] = {}
         self.sums: dict[int, int] = {}
         self.summed = False
         self.landing: Landing | None = None
         self._landings: list[Landing] = []
-        self._changed: asyncio.Event = asyncio.Event()
+        self._waiters: list[asyncio.Future[None]] = []
         self.task: asyncio.Task[None] | None = None
 
     @property
     def done(self) -> bool:
         """Tell whether the flight has ended."""
         return self.task is not None and self.task.done()
+
+    @property
+    def crosses(self) -> bool:
+        """Tell whether the origin is being asked: then nobody else is."""
+        return self.ways["origin"] > 0
+
+    @property
+    def rooted(self) -> bool:
+        """Tell whether the bytes are whole, or the origin or the owner is being asked for them.
+
+        Only then may a peer wait for them while they arrive. An owner waits for nothing but the
+        origin, what rests with others, and one who crosses, so nobody waits in a circle.
+        """
+        return (
+            self.crosses
+            or self.ways["owner"] > 0
+            or any(landing.complete for landing in self._landings)
+        )
 
     @property
     def size(self) -> int:
@@ -88,6 +102,7 @@ class Flight:
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Run the fetch as a task of its own, which no waiter's end can end."""
         self.task = asyncio.create_task(work, name=f"flight {self.name}")
+        self.task.add_done_callback(lambda _: self.notify())
 
     async def landed(self) -> None:
         """Wait for the end of the flight.
@@ -110,17 +125,19 @@ class Flight:
 
     def notify(self) -> None:
         """Wake those who wait for something to change."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def _change(self) -> None:
-        """Wait until something changes or the flight ends."""
-        assert self.task is not None
-        changed = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait([changed, self.task], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
+        """Wait until something changes or the flight, which has not ended yet, does.
+
+        A bare future and no task: this happens for every piece and everyone who is passed it on.
+        """
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     async def begun(self) -> None:
         """Wait until the first bytes arrive, so that an early failure is told as one.
@@ -157,11 +174,14 @@ class Flight:
         self.summed = True
         self.notify()
 
-    async def stream(self, start: int, stop: int, *, verified: bool) -> AsyncIterator[memoryview]:
+    async def stream(
+        self, start: int, stop: int, *, verified: bool, rooted: bool = False
+    ) -> AsyncIterator[memoryview]:
         """Yield bytes ``start`` to ``stop`` of the span as they arrive.
 
         With ``verified`` a peer's bytes are shown once they are whole and proved right; without,
-        the caller verifies. Where a landing fails midway the stream goes on from another
+        the caller verifies. With ``rooted`` it ends rather than to wait for bytes when the flight
+        is no longer rooted. Where a landing fails midway the stream goes on from another
         attempt's, once that one has got as far and agrees with every byte that was shown.
 
         Raises:
@@ -173,6 +193,8 @@ class Flight:
             while start < stop:
                 source = self._source(shown, start, verified=verified)
                 if source is None and not self.task.done():
+                    if rooted and not self.rooted:
+                        raise PeerMissing(f"the owner of unit {self.name} is asked no more")
                     await self._change()
                     continue
                 if source is None:

@@ -1,10 +1,13 @@
 """Which members answer: the agent's own view, confirmed by probes.
 
 An asking may fail for many reasons; on a busy machine it may just be late. So a failure only
-raises doubt, and a probe decides: a member is left out of the read path when a probe fails, until
-a later probe or an answer shows that it is back. A member that was left out for nothing would cost
-a second crossing of the line. A question of its own shows that it lives, but not that it can be
-reached (its port may be taken by another process): it is probed at once.
+raises doubt, and a probe decides. A member is left out of the read path when a probe is refused, or
+waits for an answer longer than a busy member takes, until the late answer, another probe or bytes
+show that it is back. A member that was left out for nothing would cost a second crossing of the
+line. When this process itself is starved its clock runs on without it: so the wait is counted in
+turns of its own event loop, and its own delay is not held against others. A question from a member
+shows that it lives, but not that it can be reached (its port may be taken by another process): it
+is probed at once.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 2.0
 """Between two probes of a member that is down; the pause doubles from the first to the longest."""
+SILENT_TURNS: Final = 20
+TURN_SECONDS: Final = 0.25
+"""A member is silent when a probe waits for so many turns, each of that length or more."""
 
 
 class Health:
@@ -79,13 +85,23 @@ class Health:
             del self._hurries[uid]
 
     async def _is_back(self, uid: str) -> bool:
+        """Probe once to the end; a member that is silent for too long is down until it answers."""
+        probe = asyncio.ensure_future(self._probe(uid))
         try:
-            await self._probe(uid)
+            for _ in range(SILENT_TURNS):
+                if (await asyncio.wait([probe], timeout=TURN_SECONDS))[0]:
+                    break
+            else:
+                self._down.add(uid)
+            await probe
         except Exception as error:
             if not isinstance(error, CacheError):
                 log.exception("a probe of %s failed", uid)
             self._down.add(uid)
             return False
+        finally:
+            probe.cancel()
+            await asyncio.gather(probe, return_exceptions=True)
         self._down.discard(uid)
         return True
 

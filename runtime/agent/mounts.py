@@ -16,6 +16,7 @@ import xxhash
 from runtime.contract import codec
 from runtime.contract.plan import Endpoints, MountPlan, NetworkClass
 from runtime.errors import CacheError, ConfigError, SecretMissing
+from runtime.origin import digest
 from runtime.origin.base import Origin, open_origin
 
 if TYPE_CHECKING:
@@ -37,18 +38,31 @@ def source_mark(mount: MountPlan) -> str:
     return xxhash.xxh3_64_hexdigest(codec.dumps(plain).encode())[:_MARK]
 
 
-def bound_version(found: Found, mark: str) -> str:
-    """Return the version under which a snapshot knows an object.
+def bound_version(found: Found, source: str) -> str:
+    """Return the version under which a snapshot knows an object; ``source`` is its mount's mark.
 
     An origin's token tells versions of one object apart, and says nothing of an object of the same
-    path at another origin, unless the content's digest is known too. So it is bound to the source.
+    path at another origin. So it is bound to the source, and to a digest that the listing tells
+    besides; a token that is itself the content's md5 needs neither.
     """
-    return found.version if found.digest else found.version + mark
+    if _tells_content(found.version, found.digest):
+        return found.version
+    return found.version + _mark(source, found.digest)
 
 
 def origin_version(record: FileRecord) -> str:
     """Return the version as the origin knows it."""
-    return record.version if record.digest else record.version[:-_MARK]
+    if _tells_content(record.version, record.digest):
+        return record.version
+    return record.version[:-_MARK]
+
+
+def _tells_content(version: str, told: str) -> bool:
+    return bool(told) and digest.from_etag(version) == told
+
+
+def _mark(source: str, told: str) -> str:
+    return xxhash.xxh3_64_hexdigest(f"{source}\0{told}".encode())[:_MARK] if told else source
 
 
 @dataclass(slots=True)
@@ -153,7 +167,8 @@ class Mounts:
         """
         for mounts in (now, self._former):
             for mount, path in _named(record.path, mounts):
-                if record.digest or record.version[-_MARK:] == source_mark(mount):
+                mark = _mark(source_mark(mount), record.digest)
+                if _tells_content(record.version, record.digest) or record.version.endswith(mark):
                     yield mount, path
 
 

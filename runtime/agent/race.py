@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.agent.landing import BufferPool, Landing
 from runtime.contract.route import Step
-from runtime.errors import CacheError, OriginUnavailable, PeerError, PeerUnavailable
+from runtime.errors import (
+    CacheError,
+    OriginUnavailable,
+    PeerBrokeOff,
+    PeerError,
+    PeerUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,11 +44,11 @@ class _Attempt:
     def stalled(self, now: float) -> bool:
         """Note progress; tell whether there was none, or too little, for a while.
 
-        An asking that still waits for its turn here is not slow.
+        ``now`` is of the race's own clock. An asking that still waits for its turn is not slow.
         """
         if self.landing.begun_at is None:
             return False
-        self.moved = self.moved or self.landing.begun_at
+        self.moved = self.moved or now
         if self.landing.filled - self.seen >= SLOW_BYTES_PER_SECOND * (now - self.moved):
             if self.landing.filled > self.seen:
                 self.seen, self.moved = self.landing.filled, now
@@ -59,7 +65,8 @@ class Race:
     """Run the askings of a flight.
 
     ``ask`` fills a landing from a step, verified, or raises. A ``PeerError`` leads to the next
-    step; any other error is final, as the next one would only meet it again. The origin is asked
+    step; any other error is final, as the next one would only meet it again. A step whose bytes
+    broke off elsewhere than at the member that it names is taken once more. The origin is asked
     only when all before it have failed: a slow owner is no reason for a second crossing of the
     line, a dead one is. ``told`` hears how each asking ended.
     """
@@ -76,6 +83,8 @@ class Race:
         self._told = told
         self._pool = pool
         self._running: dict[asyncio.Task[None], _Attempt] = {}
+        self._now = self._looked_at = time.monotonic()
+        self._again: set[Step] = set()
         self.hedges = 0
 
     async def run(self, steps: Sequence[Step]) -> Landing:
@@ -102,7 +111,10 @@ class Race:
                     if error is None:
                         return attempt.landing
                     failure = error
-                    if not isinstance(error, PeerError):
+                    if isinstance(error, PeerBrokeOff) and attempt.step not in self._again:
+                        self._again.add(attempt.step)
+                        left.appendleft(attempt.step)
+                    elif not isinstance(error, PeerError):
                         left.clear()  # others would only meet it again; who is asked may go on
                 await self._hurry(left)
         finally:
@@ -113,8 +125,7 @@ class Race:
         landing = Landing(
             flight.size, self._pool, trusted=step.via == "origin", notify=flight.notify
         )
-        flight.via = step.via
-        flight.rooted = step.via in ("origin", "owner")
+        flight.ways[step.via] += 1
         if step.via != "holder":  # a holder makes nobody wait for what it has not
             flight.asking[step.uid] += 1
         flight.watch(landing)
@@ -133,14 +144,18 @@ class Race:
         attempt.landing.release()
 
     def _no_longer_asked(self, step: Step) -> None:
+        self._flight.ways[step.via] -= 1
         if step.via != "holder":
             self._flight.asking[step.uid] -= 1
 
     async def _hurry(self, left: deque[Step]) -> None:
         now = time.monotonic()
+        # A starved process comes late to its own look: that time is not held against the others.
+        self._now += min(now - self._looked_at, HEDGE_SECONDS / 2)
+        self._looked_at = now
         hopeless = [task for task, attempt in self._running.items() if attempt.hopeless(now)]
         await self._stop(hopeless, PeerUnavailable("the peer lives, and gave nothing for minutes"))
-        stalled = [attempt.stalled(now) for attempt in self._running.values()]
+        stalled = [attempt.stalled(self._now) for attempt in self._running.values()]
         if stalled and all(stalled) and left and left[0].via != "origin":
             self.hedges += 1
             self._start(left.popleft())

@@ -42,14 +42,14 @@ from runtime.errors import (
 from runtime.origin.base import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from runtime.agent.dataset import Dataset
     from runtime.agent.health import Health
     from runtime.agent.planview import PlanView
     from runtime.catalog.read import Catalog
-    from runtime.contract.plan import DatasetPlan, Member
+    from runtime.contract.plan import DatasetPlan, Member, MountPlan
     from runtime.peers.pool import Peers
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,8 @@ class Snapshots:
         """The head that ``changed`` was last called for."""
         self._heard = 0
         """The greatest sequence that any member has told of."""
+        self._hindered: dict[str, troubles.PassedOn] = {}
+        """What keeps members from a snapshot that they should take, as they told of late."""
         self._alone_since: float | None = None
         self._listed_at: float | None = None
 
@@ -162,8 +164,16 @@ class Snapshots:
         if takes:
             if self._due():
                 await self._take()
-        elif self._dataset.head is None and told.keys().isdisjoint(above):
+        elif self._dataset.head is None:
+            self._wait_for(above, told)
+
+    def _wait_for(self, above: Sequence[str], told: Mapping[str, Head | None]) -> None:
+        """Say why the members that take the snapshots have none, where that is known."""
+        if told.keys().isdisjoint(above):
             raise NotCached("the members that take its snapshots do not answer yet")
+        for uid in above:
+            if uid in self._hindered:
+                raise self._hindered[uid]
 
     def _stands_in_for(self, above: Sequence[str]) -> bool:
         """Tell whether everyone ranked above has been down for long enough.
@@ -194,6 +204,7 @@ class Snapshots:
         """Ask members for their heads, all at once; return what those said that answered."""
         view = self._view()
         down = self._health.down()
+        self._hindered.clear()
         members = [view.members[uid] for uid in uids if uid in view.members and uid not in down]
 
         async def ask(member: Member) -> tuple[str, Head | None] | None:
@@ -249,6 +260,9 @@ class Snapshots:
         target = f"{protocol.HEAD}?dataset={quote(self._dataset.ref, safe='')}"
         status, _, body = await self._peers.get(member, target, timeout=ASK_SECONDS)
         if status == 404:
+            trouble = troubles.of_answer(body)
+            if trouble is not None:
+                self._hindered[member.uid] = troubles.PassedOn(member.name, trouble)
             return None
         try:
             return Head.decode(body)
@@ -293,7 +307,7 @@ class Snapshots:
                 for found in listed
             ]
         if not entries:
-            sources = ", ".join(shown(mount.source) for mount in plan.mounts)
+            sources = ", ".join(_selection(mount) for mount in plan.mounts)
             raise NothingMatches(
                 f"no object matches at {sources}; check source, include and exclude"
             )
@@ -336,6 +350,13 @@ class Snapshots:
             return self._dataset.catalog()
         except (NotCached, ConfigError):
             return None
+
+
+def _selection(mount: MountPlan) -> str:
+    """Return what a mount selects, as its Dataset says it."""
+    patterns = {"include": mount.include, "exclude": mount.exclude}
+    said = [f"{field} {', '.join(items)}" for field, items in patterns.items() if items]
+    return f"{shown(mount.source)}" + (f" with {' and '.join(said)}" if said else "")
 
 
 async def _to_the_end(work: Callable[..., T], *arguments: object) -> T:

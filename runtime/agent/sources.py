@@ -20,6 +20,7 @@ from runtime.errors import (
     NoSuchPath,
     OriginLied,
     OriginUnavailable,
+    PeerBrokeOff,
     PeerError,
     PeerLied,
     PeerMissing,
@@ -50,7 +51,9 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 600.0
 """An owner's answer may wait in its queue for the line; whether it lives is probed meanwhile."""
 PROBE_AFTER_SECONDS: Final = 2.0
-PROBE_SECONDS: Final = 2.0
+PROBE_SECONDS: Final = 30.0
+"""A probe is ended then; a member that is silent is left out long before (see ``health``)."""
+TELL_SECONDS: Final = 2.0
 AT_ONCE: Final = 6
 """Units asked of one member at a time; its other connections are for short questions."""
 OLDER_PLAN_SECONDS: Final = 5.0
@@ -116,7 +119,7 @@ class PeerSource:
         except PeerError as error:
             log.info("a redirect from %s to %s led nowhere: %s", owner.name, redirect.uid, error)
             if landing.filled:  # a reader may have seen bytes of it: start anew elsewhere
-                raise PeerUnavailable(f"{redirect.uid} broke off: {error}") from error
+                raise PeerBrokeOff(f"{redirect.uid} broke off: {error}") from error
             answer = redirect
         if isinstance(answer, UnitRedirect):
             target = f"{_unit_target(flight, 'owner')}&redirected={quote(redirect.uid, safe='')}"
@@ -160,20 +163,20 @@ class PeerSource:
                 if done:
                     return exchange.result()
                 if landing.filled != before:
+                    self._health.answered(member.uid)
                     continue
                 if member.uid in self._health.down():
                     raise PeerUnavailable(f"peer {member.name} does not answer its probes")
                 self._health.failed(member.uid)
         finally:
-            if not exchange.done():
-                exchange.cancel()
-                await asyncio.gather(exchange, return_exceptions=True)
+            exchange.cancel()
+            await asyncio.gather(exchange, return_exceptions=True)
 
     async def _tell(self, member: Member, flight: Flight) -> None:
         """Tell a member that what it gave is rotten, so that it drops it and heals too."""
         with suppress(CacheError):
             target = f"{_unit_target(flight, 'holder')}&suspect=1"
-            await self._peers.get(member, target, timeout=PROBE_SECONDS)
+            await self._peers.get(member, target, timeout=TELL_SECONDS)
 
     async def _verify(self, flight: Flight, landing: Landing, answer: UnitReceived) -> None:
         if answer.length != flight.size or len(answer.sums) != flight.answer_cells:

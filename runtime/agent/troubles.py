@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 KEPT_SECONDS: Final = 30.0
 """A failed fetch is told for so long, unless a fetch goes well before: nobody may ask again."""
+_LONGEST: Final = 2000
 _REASONS: Final[tuple[tuple[type[CacheError], str], ...]] = (
     (SecretMissing, troubles.SECRET_MISSING),
     (NothingMatches, troubles.NOTHING_MATCHES),
@@ -48,8 +50,27 @@ class Trouble:
     message: str
 
 
+class PassedOn(CacheError):
+    """What keeps the members that take a Dataset's snapshots from it keeps this one, too."""
+
+    def __init__(self, member: str, trouble: Trouble) -> None:
+        super().__init__(f"{member} says: {trouble.message}")
+        self.trouble = Trouble(trouble.reason, str(self))
+
+
+def of_answer(body: bytes) -> Trouble | None:
+    """Return the failure that a member tells of in place of its head, if it does."""
+    try:
+        found = json.loads(body)
+        return Trouble(str(found["reason"]), str(found["message"])[:_LONGEST])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 def of_listing(error: Exception, catalogs: Path) -> Trouble:
     """Return what a failure means for the snapshots of a Dataset, whose catalogs lie there."""
+    if isinstance(error, PassedOn):
+        return error.trouble
     if isinstance(error, CacheError):
         return Trouble(_reason(error), str(error))
     if isinstance(error, (OSError, sqlite3.Error)):

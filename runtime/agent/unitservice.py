@@ -95,11 +95,14 @@ class UnitService:
         return Arriving(flight)
 
     def _may_stream(self, asking: Asking, flight: Flight) -> bool:
-        """Tell whether the peer may wait for a flight without waiting, in the end, for itself."""
+        """Tell whether the peer may wait for a flight without waiting, in the end, for itself.
+
+        The owner may where a standby crosses in its place: it then need not cross too.
+        """
         owner = self._view().ranking(asking.content.unit_name(asking.unit))[:1]
         return (
             flight.rooted
-            and owner != (asking.requester,)
+            and (owner != (asking.requester,) or flight.crosses)
             and isinstance(asking.content.layout, ObjectLayout)
         )
 

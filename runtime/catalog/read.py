@@ -21,7 +21,7 @@ from runtime.catalog.records import CatalogMeta, Entry, FileRecord, Listing
 from runtime.catalog.schema import APPLICATION_ID, FORMAT, Columns
 from runtime.contract.layout import Layout, ObjectLayout, PackLayout
 from runtime.contract.units import chunk_size_for, object_key
-from runtime.errors import ConfigError, NoSuchPath
+from runtime.errors import CacheError, ConfigError, NoSuchPath, NotCached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,6 +56,7 @@ class Catalog:
     Raises:
         ConfigError: the file is missing, is not a catalog of this format, or is damaged. Every
             method may raise it, when damage shows only there.
+        NotCached: from every method, once it was closed.
     """
 
     def __init__(self, source: Path | int) -> None:
@@ -356,19 +357,25 @@ class Catalog:
         if self._pid != os.getpid():
             self._reconnect()
         if self._connection is None:
-            raise ConfigError(f"the catalog {self._name} is closed")
+            raise self._closed()
         return self._connection
 
     def _reconnect(self) -> None:
         if self._fd < 0:
-            raise ConfigError(f"the catalog {self._name} is closed")
+            raise self._closed()
         if self._connection is not None:  # the parent's; closing it here touches only our copy
             self._connection.close()
         self._connection = connect(self._fd)
         self._execute = self._connection.execute
         self._pid = os.getpid()
 
-    def _damaged(self, error: Exception) -> ConfigError:
+    def _closed(self) -> NotCached:
+        # A reader without a hold, by HTTP, may be in the middle when a new snapshot comes.
+        return NotCached(f"the catalog {self._name} is closed; read again from the one after it")
+
+    def _damaged(self, error: Exception) -> CacheError:
+        if self._fd < 0:
+            return self._closed()
         return ConfigError(
             f"the catalog {self._name} is not a catalog or is damaged ({error}); remove it, and "
             "the agent makes or fetches a new one"

@@ -2,9 +2,10 @@
 
 The order is: known holders among the neighbours, nearest first; then the owner and the standbys
 that rank before this node; then the origin. An owner looks at its first standby before it crosses
-the line, and is given only what rests there. A member asked as owner that lacks the unit asks in
-the same way those that rank before itself, so a chain of askings only climbs the ranking, cannot
-turn in a circle, and ends at the one owner that goes to the origin.
+the line, and is given only what rests there, or what that one fetches across the line itself. A
+member asked as owner that lacks the unit asks in the same way those that rank before itself, so a
+chain of askings only climbs the ranking, cannot turn in a circle, and ends at the one owner that
+goes to the origin.
 """
 
 from __future__ import annotations

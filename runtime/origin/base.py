@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from runtime.errors import ConfigError
@@ -85,6 +87,24 @@ class Origin(Protocol):
         ...
 
 
+_DRIVERS: Final = {"http": "http", "https": "http", "oss": "oss", "s3": "s3", "s3a": "s3"}
+"""The module of a scheme's driver; every other scheme has the generic one."""
+
+
+def _driver(source: str) -> str:
+    return _DRIVERS.get(urlsplit(source).scheme.lower(), "generic")
+
+
+def load_driver(source: str) -> None:
+    """Import what the driver of a source needs, so that opening its origin is quick.
+
+    Client libraries take up to a second of processor time: call this in a thread. What cannot be
+    imported is told by ``open_origin``.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module(f"runtime.origin.{_driver(source)}")
+
+
 def open_origin(
     mount: MountPlan,
     network_class: NetworkClass,
@@ -102,21 +122,21 @@ def open_origin(
         ConfigError: the source or an option cannot be used.
     """
     # The drivers import this module, and each its own client library: only the one in use is.
-    scheme = urlsplit(mount.source).scheme.lower()
+    driver = _driver(mount.source)
     patience = timeouts or Timeouts()
-    if scheme in {"http", "https"}:
+    if driver == "http":
         from runtime.origin.http import HttpOrigin  # noqa: PLC0415 - see above
 
         return HttpOrigin.open(
             mount, network_class, secret, timeouts=patience, source_address=source_address
         )
-    if scheme == "oss":
+    if driver == "oss":
         from runtime.origin.oss import OssOrigin  # noqa: PLC0415 - see above
 
         return OssOrigin.open(
             mount, network_class, secret, timeouts=patience, source_address=source_address
         )
-    if scheme in {"s3", "s3a"}:
+    if driver == "s3":
         return _open_s3(
             mount, network_class, secret, timeouts=patience, source_address=source_address
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -125,7 +127,7 @@ class Connections:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
-                local_addr=(self._source_address, 0) if self._source_address else None,
+                socket_factory=self._socket,
                 **options,
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect_seconds),
@@ -133,6 +135,27 @@ class Connections:
             read_bufsize=_READ_BUFFER,
             headers=self._headers,
         )
+
+    def _socket(self, target: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = target
+        made = socket.socket(family, kind, protocol)
+        try:
+            if self._source_address and may_leave(self._source_address, str(address[0])):
+                made.bind((self._source_address, 0))
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+
+def may_leave(source: str, target: str) -> bool:
+    """Tell whether a connection to ``target`` can leave from the address ``source``.
+
+    Addresses of two families have no way, and the kernel lets nothing out of the machine that
+    comes from a loopback address, as nodes of a local cluster have one.
+    """
+    here, there = ip_address(source), ip_address(target.partition("%")[0])
+    return here.version == there.version and (there.is_loopback or not here.is_loopback)
 
 
 @contextlib.contextmanager

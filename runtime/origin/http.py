@@ -215,9 +215,11 @@ class HttpOrigin:
         paths = set()
         for link in map(html.unescape, links):
             below = link.removeprefix(url).removeprefix("./")
-            if below in {link, ""} or "?" in below or "#" in below or ".." in below.split("/"):
+            if below in {link, ""} or "?" in below or "#" in below:
                 continue
-            paths.add(folder + unquote(below))
+            names = [unquote(name) for name in below.split("/")]
+            if all(names[:-1]) and not any(name in {".", ".."} or "/" in name for name in names):
+                paths.add(folder + "/".join(names))
         return paths
 
 

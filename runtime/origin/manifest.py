@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SUMMED: Final = re.compile(r"([0-9a-fA-F]{64}|[0-9a-fA-F]{32}) [ *](.+)")
+_LONGEST_SIZE: Final = 18
+"""Digits of a size at most: more than an exabyte is no file's."""
 _WANTED: Final = (
     "is not a path with, if told, a size in bytes, an etag and a digest; write one path a line, or "
     'objects like {"path": "a.bin", "size": 3, "etag": "x"}'
@@ -63,7 +65,7 @@ def _items(data: bytes, name: str) -> Iterable[tuple[int, Any]]:
             return [(number, json.loads(line)) for number, line in lines]
     except UnicodeDecodeError:
         raise OriginLied(f"{name} is not UTF-8 text; write it as such") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OriginLied(f"{name} is not JSON: {error}") from error
     return [(n, _of_text(line.rstrip("\r"))) for n, line in lines if not line.startswith("#")]
 
@@ -76,7 +78,7 @@ def _of_text(line: str) -> dict[str, Any]:
     size, _, etag = rest.partition("\t")
     size = size.strip()
     # What is no number stays text, which is refused by name with the entry.
-    told: int | str = int(size) if size.isdecimal() else size
+    told: int | str = int(size) if size.isdecimal() and len(size) <= _LONGEST_SIZE else size
     return {"path": path, "size": told if size else -1, "etag": etag.strip()}
 
 
@@ -87,7 +89,8 @@ def _entry(item: Any, where: str, base: str) -> Found:
         raise OriginLied(f"{where} {_WANTED}")
     path, size = item.get("path"), item.get("size", -1)
     etag, told = item.get("etag") or "", item.get("digest") or ""
-    if not (isinstance(path, str) and type(size) is int and _is_header_text(etag)):
+    sized = type(size) is int and -1 <= size < 10**_LONGEST_SIZE
+    if not (isinstance(path, str) and sized and _is_header_text(etag)):
         raise OriginLied(f"{where} {_WANTED}")
     try:
         return Found(_below(path, base), size, from_etag(etag), digest.normal(told))

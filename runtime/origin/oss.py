@@ -11,6 +11,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
 
 from aiooss2.http import AioResponse, AioSession
 from oss2.auth import ProviderAuthV4
@@ -19,12 +20,12 @@ from oss2.exceptions import OssError
 from ossfs import AioOSSFileSystem
 from yarl import URL
 
-from runtime.errors import ConfigError, OriginUnavailable
+from runtime.errors import ConfigError, OriginLied, OriginUnavailable
 from runtime.origin import digest
 from runtime.origin.base import Found, check_bucket, check_known, title
 from runtime.origin.connections import Connections
 from runtime.origin.globs import selector
-from runtime.origin.ranges import Wanted, blocks, check_answer, gone, status_error
+from runtime.origin.ranges import Wanted, blocks, check_answer, endless, gone, status_error
 from runtime.origin.resume import Interrupted, Retries
 from runtime.origin.version import conditions, from_etag
 
@@ -80,6 +81,7 @@ class _Session(AioSession):
             data=req.data,
             params=req.params,
             headers=req.headers,
+            allow_redirects=False,  # a temporary key's token would go along to another server
         )
         return _Answer(self._name, answer, self._connections)
 
@@ -204,6 +206,8 @@ class OssOrigin:
                     found.append(self._found(path, item))
             if not page.is_truncated:
                 return sorted(found)
+            if page.next_marker <= marker:  # keys come in order
+                raise endless(self._name)
             marker = page.next_marker
 
     async def _page(self, marker: str) -> Any:
@@ -259,3 +263,7 @@ def _translated(name: str, *, listing: bool = False) -> Iterator[None]:
         if listing and error.status == 404:
             raise gone(name, 404, code=error.code or "") from None
         raise status_error(error.status, name, code=error.code or "") from None
+    except (RuntimeError, ValueError, ParseError) as error:  # so the library tells of odd XML
+        raise OriginLied(
+            f"{name}: the origin's answer is not that of an OSS bucket; check the endpoint"
+        ) from error

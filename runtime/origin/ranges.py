@@ -92,6 +92,14 @@ def gone(name: str, status: int, *, code: str = "") -> NoSuchPath:
     )
 
 
+def endless(name: str) -> OriginLied:
+    """Return what to raise for a listing of which each page says that another follows."""
+    return OriginLied(
+        f"{name}: the origin says that its listing goes on, and not from where; check that the "
+        "endpoint is an object store's"
+    )
+
+
 def _told(status: int, code: str) -> str:
     # What is no plain word may be anything, a secret too.
     return f"{status} {code}" if _CODE.fullmatch(code) else f"{status}"

@@ -23,7 +23,7 @@ from runtime.origin import digest
 from runtime.origin.base import Found, check_bucket, check_known, title
 from runtime.origin.connections import Connections
 from runtime.origin.globs import selector
-from runtime.origin.ranges import Wanted, blocks, check_answer, gone, status_error
+from runtime.origin.ranges import Wanted, blocks, check_answer, endless, gone, status_error
 from runtime.origin.resume import Interrupted, Retries
 from runtime.origin.version import conditions, from_etag
 
@@ -188,7 +188,10 @@ class S3Origin:
                     found.append(self._found(path, item))
             if not page.get("IsTruncated"):
                 return sorted(found)
-            following = {"ContinuationToken": page["NextContinuationToken"]}
+            mark = {"ContinuationToken": page.get("NextContinuationToken", "")}
+            if mark in ({"ContinuationToken": ""}, following):
+                raise endless(self._name)
+            following = mark
 
     async def _page(self, following: Mapping[str, str]) -> Any:
         async with self._connections.held(self._name):

@@ -17,14 +17,17 @@ import sys
 import termios
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from runtime.errors import PeerLied, PeerUnavailable
 
 LOWAT: Final = 512 << 10
 TICK: Final = 0.01
 PIECE: Final = 64 << 10
-"""A tick takes bytes from this many on, so that those who are passed them on need not wait."""
+"""A tick takes bytes from this many on, so that those who are passed them on need not wait ..."""
+PIECES: Final = 4
+"""... times the bodies that arrive at once, up to this, and ticks are as much rarer: each is slower
+then, and who receives several has other bytes to pass on meanwhile."""
 PATIENCE: Final = 0.05
 """Fewer bytes are taken when this many seconds have passed without any."""
 BUDGET: Final = 4 << 20
@@ -60,6 +63,9 @@ class PeerConnection:
 
     ``name`` stands for the peer in messages. After an error or a cancellation the caller closes.
     """
+
+    _receiving: ClassVar[int] = 0
+    """Bodies that this process receives now."""
 
     def __init__(self, sock: socket.socket, name: str) -> None:
         self.closed = False
@@ -146,12 +152,14 @@ class PeerConnection:
         self._check_open(untouched=False)
         self._last_byte = self._loop.time()
         self._view, self._progress = view, progress
-        self._ticker = self._loop.call_later(TICK, self._tick, stall, self._filled)
+        PeerConnection._receiving += 1
+        self._tick_later(stall)
         try:
             self._fill(view)
             if self._filled < len(view):
                 await self._woken()
         finally:
+            PeerConnection._receiving -= 1
             if self._ticker is not None:
                 self._ticker.cancel()
             self._view = self._progress = None
@@ -235,12 +243,20 @@ class PeerConnection:
         if view is None or self.closed:
             return
         quiet = self._loop.time() - self._last_byte
-        if self._filled == filled_before and (quiet >= PATIENCE or self._waiting() >= PIECE):
+        piece = PIECE * self._share()
+        if self._filled == filled_before and (quiet >= PATIENCE or self._waiting() >= piece):
             self._on_readable()
         if self._loop.time() - self._last_byte >= stall:
             self._give_up(f"sent no byte for {stall:g} s")
         elif self._view is not None and not self.closed:
-            self._ticker = self._loop.call_later(TICK, self._tick, stall, self._filled)
+            self._tick_later(stall)
+
+    @classmethod
+    def _share(cls) -> int:
+        return min(cls._receiving, PIECES)
+
+    def _tick_later(self, stall: float) -> None:
+        self._ticker = self._loop.call_later(TICK * self._share(), self._tick, stall, self._filled)
 
     def _waiting(self) -> int:
         """Return how many bytes the kernel holds."""

@@ -185,7 +185,9 @@ def _parsed(request: Request) -> tuple[str, str, list[str]]:
         ref, paths = document["dataset"], document["paths"]
         snapshot = document.get("snapshot", "")
         usable = isinstance(ref, str) and isinstance(snapshot, str) and isinstance(paths, list)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        # JSON may name half a character, which no name has and no answer can repeat.
+        usable = usable and f"{ref}{snapshot}".isprintable()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         usable = False
     if not usable or not all(isinstance(path, str) for path in paths):
         raise ConfigError('the body must be {"dataset": "namespace/name", "paths": [...]}')

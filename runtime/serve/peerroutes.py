@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from runtime.agent.unitservice import Arriving, Asking, Elsewhere, Resting
@@ -51,10 +52,12 @@ class PeerRoutes:
         return Answer(200, JSON, (json.dumps(body).encode(),))
 
     def head(self, request: Request) -> Answer:
-        """Tell which snapshot this agent follows."""
+        """Tell which snapshot this agent follows, or what keeps it from having one."""
         self._access.peer(request)
         dataset = self._agent.dataset(request.query.get("dataset", ""))
         head = dataset.head
+        if head is None and dataset.listing is not None:
+            return Answer(404, JSON, (json.dumps(asdict(dataset.listing)).encode(),))
         if head is None:
             raise NoSuchPath(f"{dataset.ref} has no snapshot here yet")
         return Answer(200, JSON, (head.encode().encode(),))
@@ -180,7 +183,8 @@ class PeerRoutes:
         size = flight.size
 
         async def chunks() -> AsyncGenerator[bytes | memoryview, None]:
-            async for view in flight.stream(0, size, verified=False):
+            rooted = asking.role == "holder"
+            async for view in flight.stream(0, size, verified=False, rooted=rooted):
                 yield view
             for value in await flight.trailer():
                 yield protocol.UNIT_SUM.pack(value)

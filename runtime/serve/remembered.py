@@ -62,7 +62,9 @@ class Remembered:
             data = blob.glance(span)
             if data is not None:
                 return head, data
-        del self._known[request]
+            del self._known[request]
+        else:
+            self._known.clear()  # others are out of date too, and keep old layouts alive
         return None
 
     def note(

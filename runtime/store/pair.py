@@ -69,11 +69,11 @@ class FilePair:
 
     ``charged`` is what the tier counts for it, ``residents`` counts its units, ``layout_mark`` is
     the fingerprint that the map ends with, ``distrusted`` says that no word of it may be believed
-    after a machine crash. ``lent`` says that the bytes may be held
-    by a reader's mapping; so may those of a file from before, as holds outlive an agent. ``uses``
-    keep the descriptors open; once ``dead`` (its names are gone,
-    every word says absent), the bytes are freed when the last use ends, as a send or a write under
-    way may still touch them.
+    after a machine crash. ``lent`` says that the bytes may be held by a reader's mapping; so may
+    those of a file from before, as holds outlive an agent. ``uses`` keep the descriptors open; once
+    ``dead`` (its names are gone, every word says absent), the bytes are freed when the last use
+    ends, as a send or a write under way may still touch them; ``awaits_mappings`` says that only
+    mappings are left.
     """
 
     def __init__(self, core: Core, tier: Tier, dataset: str, header: MapHeader) -> None:
@@ -86,6 +86,7 @@ class FilePair:
         self.uses = 0
         self.dead = False
         self.lent = True
+        self.awaits_mappings = False
         self.distrusted = False
         self.layout_mark = 0
         self._core = core

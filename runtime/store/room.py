@@ -366,7 +366,8 @@ class Room:
                 pair.tier.failed(error)
         self.core.fault("retire.after-punch")
         with self.core.lock:
-            if not freed:
+            if not freed and pair.tier in self.tiers:
+                pair.awaits_mappings = True
                 pair.tier.lent.add(pair)  # ``reclaim`` comes back to it
                 return
             pair.tier.lent.discard(pair)
@@ -396,13 +397,17 @@ class Room:
         """Take back what is no longer mapped: bytes of dead pairs become free."""
         for pair in [pair for pair in tier.lent if not pair.held()]:
             tier.lent.discard(pair)
-            if pair.dead and pair.uses == 1:
+            if pair.awaits_mappings:
+                pair.awaits_mappings = False
                 self.release(pair)
 
     def abandon(self, tier: Tier) -> None:
-        """Leave dead pairs of a tier that is closed to the mappings that hold them."""
+        """Leave dead pairs of a tier that is closed to the mappings that hold them.
+
+        One that is still read here is left by ``release``.
+        """
         for pair in tier.lent:
-            if pair.dead:
+            if pair.awaits_mappings:
                 self.core.descriptors.close(pair)
         tier.lent.clear()
 

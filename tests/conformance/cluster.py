@@ -309,6 +309,15 @@ async def test_a_name_that_is_none_is_refused(cluster, space):
             await cluster.apply(config_map(space, name), manager=MANAGER)
 
 
+@pytest.mark.parametrize("field", ["data", "stringData"])
+async def test_a_secret_s_key_that_is_no_file_s_name_is_refused(cluster, space, field):
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "oss", "namespace": space}}
+    for key in ("../a", "/tmp/a", "a/b", "..", ".", "..a", ""):
+        with pytest.raises(ObjectRefused):
+            await cluster.apply({**body, field: {key: "b2s="}}, manager=MANAGER)
+    await cluster.apply({**body, field: {".a_B-1": "b2s="}}, manager=MANAGER)
+
+
 async def test_children_go_with_their_owner(cluster, space):
     runtime = {
         "apiVersion": CACHE_RUNTIME.api_version,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -12,10 +11,11 @@ from cache_ctl.api.v1alpha1.dataset import Dataset
 from cache_ctl.reconcile.specs import mount_plan
 from runtime.origin.base import open_origin
 from runtime.origin.manifest import parse_manifest
+from tests.support.pages import blocks
 
-TEXT = (Path(__file__).parents[3] / "docs" / "origins.md").read_text()
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-MANIFESTS = re.findall(r"```\n([#{\[].*?)```", TEXT, re.DOTALL)
+BLOCKS = blocks("origins.md")
+EXAMPLES = [block.text for block in BLOCKS if block.language == "yaml"]
+MANIFESTS = [block.text for block in BLOCKS if block.language == "text"]
 
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: re.findall(r"source: (\w+)", text)[0])

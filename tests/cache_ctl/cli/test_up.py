@@ -139,7 +139,11 @@ def test_secrets_are_kept_but_never_shown(shared):
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "keys", "namespace": SPACE},
+        "metadata": {
+            "name": "keys",
+            "namespace": SPACE,
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "cGxhaW4td29yZA"},
+        },
         "stringData": {"secret": "plain-word"},
     }
     shared.ok("apply", "-f", "-", stdin=yaml.safe_dump(secret))
@@ -152,6 +156,17 @@ def test_secrets_are_kept_but_never_shown(shared):
     again = shared.ok("apply", "-f", "-", stdin=yaml.safe_dump(secret))
     assert again == "secret/keys unchanged\n"
     assert shared.ok("delete", "secret", "keys", "-n", SPACE) == 'secret "keys" deleted\n'
+
+
+def test_a_secret_writes_no_file_elsewhere(shared, tmp_path):
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys", "namespace": SPACE},
+        "stringData": {f"{tmp_path}/there": "planted"},
+    }
+    said = shared.refused("apply", "-f", "-", stdin=yaml.safe_dump(secret))
+    assert "use letters, digits, hyphens, underscores and dots" in said
 
 
 def test_the_control_socket_is_for_its_own_user_alone(shared):

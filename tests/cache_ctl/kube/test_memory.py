@@ -45,6 +45,11 @@ async def test_an_object_without_its_namespace_is_refused(cluster):
         await cluster.apply(config_map(""), manager="one")
 
 
+async def test_a_namespace_has_no_dot_so_that_names_of_files_can_be_joined_by_one(cluster):
+    with pytest.raises(ObjectRefused, match=r"metadata\.namespace .* is refused"):
+        await cluster.apply(config_map("a.b"), manager="one")
+
+
 async def test_a_child_of_a_vanished_owner_does_not_stay(cluster):
     owner = await cluster.apply(config_map("space", "owner"), manager="one")
     await cluster.delete(CONFIG_MAP, "owner", "space")

@@ -75,7 +75,9 @@ async def test_a_node_that_becomes_basic_leaves_its_peers_at_once_and_returns_af
     tmp_path, origin, files
 ):
     clock = JumpingClock()
-    async with live(tmp_path, fleet(), mounts=[mount(origin)], clock=clock) as world:
+    # So many chunks that each member of the pool owns some.
+    chunks = {"chunkSize": "64Ki", "packBelow": "1Ki"}
+    async with live(tmp_path, fleet(), mounts=[mount(origin)], clock=clock, **chunks) as world:
         await world.until_ready()
         await world.warm()
         before = pids(world)
@@ -205,8 +207,15 @@ async def test_a_quota_that_shrinks_holds_at_once_and_one_that_grows_is_used(
                 ),
                 "every store to be within its quota",
             )
+            await world.until(
+                lambda: all(
+                    f"{domain}: the tiers hold {2 * 512 << 10} bytes"
+                    in world.conditions()["Warm"]["message"]
+                    for domain in ("cn-hangzhou", "pool:plant")
+                ),
+                "the tiers to be too small",
+            )
             said = await world.until_said(DATASET, "Warm", "False", "TiersTooSmall")
-            assert "cn-hangzhou: the tiers hold 1048576 bytes" in said
             assert f"needs {whole}" in said
 
             world.spec["tiers"][0]["quota"] = "32Mi"

@@ -60,6 +60,11 @@ def test_a_state_directory_that_cannot_be_made_is_said(tmp_path):
         StateDir(tmp_path / "file" / "state").locked().__enter__()
 
 
+def test_a_state_directory_is_made_for_its_user_alone(tmp_path):
+    with StateDir(tmp_path / "new").locked():
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
 def test_a_master_key_is_made_once(tmp_path):
     with StateDir(tmp_path).locked():
         first = StateDir(tmp_path).master_key("space/edge")

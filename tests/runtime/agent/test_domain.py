@@ -22,7 +22,7 @@ def domain(lab: Lab, origin, count: int = 3, **changes):
     """Start ``count`` agents of one domain that follow the origin's Dataset."""
     for number in range(count):
         lab.add(f"n{number}")
-    lab.plan("cloud", datasets=(lab.dataset(origin.source),), **changes)
+    lab.plan("cloud", **({"datasets": (lab.dataset(origin.source),)} | changes))
     lab.start()
     lab.until_ready()
 
@@ -175,12 +175,15 @@ def test_a_domain_s_line_is_not_exceeded(lab, origin, files):
 
 
 def test_a_new_member_takes_over_its_share_from_peers_not_from_the_origin(lab, origin, files):
-    domain(lab, origin, prewarms=(prewarm(),))
+    dataset = replace(
+        lab.dataset(origin.source), chunk_size=MIB // 4
+    )  # so many chunks that some become the new member's
+    domain(lab, origin, prewarms=(prewarm(),), datasets=(dataset,))
     lab.until(lambda: warm(lab), what="the prewarm")
     before = origin.body_bytes()
 
     node = lab.add("n3")
-    lab.plan("cloud", datasets=(lab.dataset(origin.source),), prewarms=(prewarm(),))
+    lab.plan("cloud", datasets=(dataset,), prewarms=(prewarm(),))
     lab.start(node)
     lab.until_ready()
     lab.until(lambda: lab.report(node).prewarms and warm(lab), what="the new member's share")

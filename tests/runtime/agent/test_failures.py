@@ -13,6 +13,7 @@ import pytest
 from runtime.contract.ownership import Ownership
 from runtime.contract.units import MIB
 from tests.support.lab import Lab, Node
+from tests.support.lab_origin import LabOrigin
 
 PATH = "train/shard.bin"
 
@@ -26,13 +27,17 @@ def _data(origin):
 
 @pytest.fixture(name="trio")
 def _trio(lab: Lab, origin, data):
-    """Three agents; returned as owner, first standby, second standby of the one chunk."""
+    return started(lab, origin, len(data))
+
+
+def started(lab: Lab, origin: LabOrigin, size: int) -> list[Node]:
+    """Start three agents; return owner, first standby, second standby of the one chunk."""
     for number in range(3):
         lab.add(f"n{number}")
     lab.plan("cloud", datasets=(lab.dataset(origin.source),))
     lab.start()
     lab.until_ready()
-    return ranking(lab, len(data))
+    return ranking(lab, size)
 
 
 def ranking(lab: Lab, size: int) -> list[Node]:
@@ -76,8 +81,24 @@ def test_a_hung_owner_is_abandoned_within_seconds(lab, trio, data):
 
     assert lab.read(last, PATH) == data
 
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 25
     owner.send(signal.SIGCONT)
+
+
+def test_an_owner_that_wakes_takes_what_its_standby_fetches_in_its_place(lab, slow_origin, data):
+    origin = slow_origin
+    owner, standby, _ = started(lab, origin, len(data))
+    origin.reset()
+    owner.send(signal.SIGSTOP)
+    reading = [lab.start_read(standby, PATH)]
+    lab.until(lambda: origin.requests("shard.bin") == 1, 60, "the standby's crossing")
+
+    owner.send(signal.SIGCONT)
+    reading.append(lab.start_read(owner, PATH))
+
+    assert [result() for result in reading] == [(200, data)] * 2
+    assert origin.requests("shard.bin") == 1
+    assert lab.report(owner).counters["holder_units"] == 1
 
 
 def test_two_agents_that_cannot_reach_each_other_read_through_the_third(lab, origin, trio, data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -30,10 +31,18 @@ def _quick(monkeypatch):
 
 
 async def settle(member: Member, probes: int) -> None:
+    """Wait until so many probes have been made and judged."""
     while member.probes < probes:
         member.probed.clear()
         await member.probed.wait()
-    await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def until_down(health: Health, down: set[str]) -> None:
+    async with asyncio.timeout(30):
+        while health.down() != down:  # noqa: ASYNC110 - it has no event, and tells by being asked
+            await asyncio.sleep(0.01)
 
 
 async def test_a_member_that_answers_its_probe_is_never_left_out():
@@ -115,4 +124,47 @@ async def test_many_failures_at_once_cost_one_probe_at_a_time():
     await settle(member, 1)
 
     assert member.probes == 1
+    await health.close()
+
+
+class LateMember(Member):
+    """Takes a probe, and answers it when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(answers=True)
+        self.go = asyncio.Event()
+
+    async def probe(self, uid: str) -> None:
+        await super().probe(uid)
+        await self.go.wait()
+
+
+async def test_a_silent_member_is_left_out_until_its_late_answer(monkeypatch):
+    monkeypatch.setattr(health_module, "TURN_SECONDS", 0.001)
+    member = LateMember()
+    health = Health(member.probe)
+    health.failed("m")
+    await until_down(health, {"m"})
+
+    member.go.set()
+    await until_down(health, set())
+
+    await health.close()
+
+
+async def test_time_that_this_process_did_not_have_is_not_held_against_a_member(monkeypatch):
+    """A loop that was held up sees its timers and the late answer at the same moment."""
+    monkeypatch.setattr(health_module, "TURN_SECONDS", 0.01)
+    member = LateMember()
+    health = Health(member.probe)
+    health.failed("m")
+    await member.probed.wait()
+
+    asyncio.get_running_loop().call_soon(time.sleep, 0.01 * health_module.SILENT_TURNS * 3)
+    await asyncio.sleep(0.02)
+
+    assert not health.down()
+    member.go.set()
+    await settle(member, 1)
+    assert not health.down()
     await health.close()

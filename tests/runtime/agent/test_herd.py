@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
+import time
 
+from runtime.contract.ownership import Ownership
 from runtime.contract.units import MIB
 from runtime.policy.spread import FAN_OUT
 from tests.support.lab import Lab
+
+STOPPED_SECONDS = 4.5
+"""Longer than an asking waits for its first doubt, shorter than a member may be silent."""
 
 
 async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_few_copies(
@@ -36,6 +42,39 @@ async def test_twelve_agents_that_ask_for_one_cold_chunk_cost_one_request_and_fe
     assert counters["redirects_given"] == lab.count("redirects_followed") == 11 - FAN_OUT
     assert max(lab.count("served_units", node) for node in lab.nodes.values()) == FAN_OUT
     assert lab.count("hedges") == 0
+
+
+async def test_an_owner_that_is_late_costs_no_second_crossing(lab: Lab, origin):
+    """A process that gets no processor for some seconds is not one that is down."""
+    data = random.Random(8).randbytes(32 * MIB)
+    (origin.folder / "cold.bin").write_bytes(data)
+    for number in range(8):
+        lab.add(f"n{number}")
+    lab.plan("cloud", datasets=(lab.dataset(origin.source),))
+    lab.start()
+    lab.until_ready()
+    origin.reset()
+    nodes = list(lab.nodes.values())
+    units = [lab.unit(nodes[0], "train/cold.bin", len(data), index) for index in range(8)]
+    ownership = Ownership([(node.uid, 1.0) for node in nodes])
+    owners = [ownership.of(unit)[0] for unit in units]
+    late = next(node for node in nodes if node.uid == owners[0])
+    readers = [node for node in nodes if node is not late]
+
+    late.send(signal.SIGSTOP)
+    stopped = time.monotonic()
+    reading = [asyncio.create_task(lab.read_async(node, "train/cold.bin")) for node in readers]
+    await asyncio.sleep(STOPPED_SECONDS)
+    late.send(signal.SIGCONT)
+    took = time.monotonic() - stopped
+
+    bodies = await asyncio.gather(*reading)
+    assert all(body == data for body in bodies)
+    # Who was stopped for too long has its standby cross in its place, and nobody else.
+    spare = 0 if took < STOPPED_SECONDS + 1 else owners.count(late.uid)
+    assert 8 <= origin.requests("cold.bin") <= 8 + spare
+    if not spare:
+        assert lab.count("peer_failures") == 0
 
 
 async def test_64_readers_of_one_cold_file_cost_one_request_a_chunk(lab: Lab, origin):

@@ -129,7 +129,18 @@ def test_a_batch_gives_each_object_its_own_status(lab, node, data):
     assert items[2][1] == b"small"
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"dataset": 1, "paths": []}', b'{"paths": ["a"]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        pytest.param(b"[" * 100_000, id="nested"),
+        b'{"dataset": 1, "paths": []}',
+        b'{"paths": ["a"]}',
+        rb'{"dataset": "team/\ud800", "paths": []}',
+        rb'{"dataset": "team/images", "snapshot": "\ud800", "paths": ["a"]}',
+    ],
+)
 def test_a_batch_that_is_none_is_refused(lab, node, body):
     assert lab.ask(node, "POST", "/batch", body=body)[0] == 400
 

@@ -14,7 +14,14 @@ from runtime.agent.race import Race
 from runtime.contract.layout import ObjectLayout
 from runtime.contract.route import Step
 from runtime.contract.units import MIB
-from runtime.errors import OriginRefused, PeerLied, PeerMissing, PeerUnavailable, StaleVersion
+from runtime.errors import (
+    OriginRefused,
+    PeerBrokeOff,
+    PeerLied,
+    PeerMissing,
+    PeerUnavailable,
+    StaleVersion,
+)
 
 SIZE = MIB
 DATA = bytes(range(256)) * (SIZE // 256)
@@ -92,6 +99,14 @@ async def test_when_nobody_is_left_the_last_failure_is_told():
 
     with pytest.raises(PeerUnavailable, match="dead"):
         await race_of(sources).run([OWNER])
+
+
+async def test_an_owner_whose_redirect_broke_off_is_asked_once_more():
+    sources = Sources(owner=PeerBrokeOff("the other stopped"), standby=DATA, origin=DATA)
+
+    await race_of(sources).run([OWNER, STANDBY, ORIGIN])
+
+    assert sources.asked == ["owner", "owner", "standby"]
 
 
 async def test_a_slow_peer_is_joined_by_the_next_peer(monkeypatch):
@@ -244,6 +259,28 @@ async def test_a_stream_that_begins_after_the_end_reads_from_the_store():
     await flight.landed()
 
     assert await collect(flight, 7, SIZE) == DATA[7:]
+
+
+async def test_who_waits_for_the_owner_s_bytes_is_let_go_when_the_owner_is_asked_no_more():
+    """The standby that is asked next may wait for the very one that waits here."""
+    flight = flight_of_one_chunk()
+    sources = Sources(owner=PeerUnavailable("dead"), standby=DATA)
+    sources.go["owner"], sources.go["standby"] = asyncio.Event(), asyncio.Event()
+    flight.start(fly(flight, race_of(sources, flight), [OWNER, STANDBY]))
+    stream = flight.stream(0, SIZE, verified=False, rooted=True)
+    waiting = asyncio.ensure_future(anext(stream))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert sources.asked == ["owner"]
+    assert flight.rooted
+
+    sources.go["owner"].set()
+
+    with pytest.raises(PeerMissing):
+        await waiting
+    assert not flight.rooted
+    sources.go["standby"].set()
+    assert await collect(flight, 0, SIZE) == DATA
 
 
 async def test_a_stream_of_a_flight_that_fails_raises_its_error():

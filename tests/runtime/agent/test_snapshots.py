@@ -355,7 +355,11 @@ async def test_a_follower_that_is_ended_leaves_no_thread_at_work_on_the_shelf(ag
 
 def record(folder: Path, path: str):
     build(
-        folder / "c", dataset=REF, entries=[Entry(path, 5, "v", digest=f"md5:{0:032}")], chunk_size=4096, pack_below=1024
+        folder / "c",
+        dataset=REF,
+        entries=[Entry(path, 5, f"{0:032}", digest=f"md5:{0:032}")],
+        chunk_size=4096,
+        pack_below=1024,
     )
     with Catalog(folder / "c") as catalog:
         return catalog.find(path)

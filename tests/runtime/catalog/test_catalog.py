@@ -18,7 +18,7 @@ from runtime.catalog.build import build
 from runtime.catalog.read import Catalog, Entry
 from runtime.contract.layout import ObjectLayout
 from runtime.contract.units import chunk_size_for, object_key
-from runtime.errors import ConfigError, NoSuchPath
+from runtime.errors import ConfigError, NoSuchPath, NotCached
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -195,9 +195,12 @@ def test_a_descriptor_serves_after_the_file_is_gone(tmp_path):
     os.close(fd)
     assert [record.path for record in catalog.walk()] == sorted(e.path for e in entries)
     assert os.fstat(catalog.fileno()).st_size > 0
+    walk = catalog.walk()
+    next(walk)
     catalog.close()
-    with pytest.raises(ConfigError, match="closed"):
-        catalog.find(entries[0].path)
+    for ask in (lambda: catalog.find(entries[0].path), lambda: list(walk)):
+        with pytest.raises(NotCached, match=r"closed.*read again"):
+            ask()
 
 
 def test_several_catalogs_do_not_mix(tmp_path):
@@ -327,7 +330,7 @@ def test_another_database_is_no_catalog(tmp_path):
     connection = sqlite3.connect(tmp_path / "x")
     connection.execute("CREATE TABLE meta (key, value)")
     connection.close()
-    with pytest.raises(ConfigError, match="not a catalog of format 1"):
+    with pytest.raises(ConfigError, match="not a catalog of format 2"):
         Catalog(tmp_path / "x")
 
 

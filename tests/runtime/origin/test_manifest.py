@@ -1,5 +1,6 @@
 """Manifests in each of their forms, and the indexes of well-known servers."""
 
+import contextlib
 import http.server
 import random
 import threading
@@ -64,6 +65,10 @@ def test_an_empty_one_is_empty():
         ("[1]", "entry 1 "),
         ('{"path": "a", "size": true}', "entry 1 "),
         ('{"path": "a"}\n{', "is not JSON"),
+        pytest.param("[" * 100_000, "is not JSON", id="nested"),
+        (f"a\t{10**18}", "entry 1 "),
+        pytest.param("a\t" + "9" * 5000, "entry 1 ", id="endless size"),
+        ('{"path": "a", "size": 1000000000000000000}', "entry 1 "),
         (b"\xff\xfe", "is not UTF-8 text"),
     ],
 )
@@ -128,12 +133,13 @@ APACHE = """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
 """
 
 
-async def test_indexes_of_nginx_and_apache_are_followed():
+@contextlib.asynccontextmanager
+async def indexed(pages):
+    """Serve indexes, and three bytes at every other path; yield a client and what was asked."""
     asked = []
 
     async def answer(request):
-        asked.append(request.path)
-        pages = {"/data/": NGINX, "/data/deep/": APACHE}
+        asked.append(request.raw_path)
         if page := pages.get(request.path):
             return web.Response(text=page, content_type="text/html")
         return web.Response(body=b"abc", headers={"ETag": '"v"'})
@@ -144,18 +150,33 @@ async def test_indexes_of_nginx_and_apache_are_followed():
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     client = opened(f"http://127.0.0.1:{runner.addresses[0][1]}/data")
-    assert await client.list() == [
-        Found("a very long name that nginx cuts.bin", 3, "v"),
-        Found("deep/b&c.bin", 3, "v"),
-    ]
+    try:
+        yield client, asked
+    finally:
+        await client.close()
+        await runner.cleanup()
+
+
+async def test_indexes_of_nginx_and_apache_are_followed():
+    async with indexed({"/data/": NGINX, "/data/deep/": APACHE}) as (client, asked):
+        assert await client.list() == [
+            Found("a very long name that nginx cuts.bin", 3, "v"),
+            Found("deep/b&c.bin", 3, "v"),
+        ]
     assert sorted(asked) == [
         "/data/",
-        "/data/a very long name that nginx cuts.bin",
+        "/data/a%20very%20long%20name%20that%20nginx%20cuts.bin",
         "/data/deep/",
         "/data/deep/b&c.bin",
     ]
-    await client.close()
-    await runner.cleanup()
+
+
+async def test_links_that_lead_out_of_the_source_in_disguise_are_not_followed():
+    links = ("%2e%2e/", "%2E%2E%2Fsecret", "deep/..%2fx", ".%2e/secret", "deep//x", "ok.bin")
+    page = "".join(f'<a href="{link}">{link}</a>' for link in links)
+    async with indexed({"/data/": page}) as (client, asked):
+        assert await client.list() == [Found("ok.bin", 3, "v")]
+    assert asked == ["/data/", "/data/ok.bin"]
 
 
 @pytest.fixture

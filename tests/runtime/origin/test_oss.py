@@ -29,13 +29,15 @@ SECRET = {"key": "me", "secret": "hush", "token": "temporary"}
 class Bucket(OssServer):
     """The bucket of these tests, with faults to switch on.
 
-    ``status`` answers everything, ``failures`` so many, ``shift`` lies of ranges. ``stall`` lets
+    ``status`` answers everything, ``elsewhere`` sends all to another address, ``failures`` so many
+    fail, ``shift`` lies of ranges. ``stall`` lets
     the next ``stalls`` answers wait for ever: before their "head" or their "body".
     """
 
     def __init__(self, root):
         super().__init__(root, {"me": Key("hush", token="temporary")})
         self.status = None
+        self.elsewhere = ""
         self.failures = 0
         self.shift = 0
         self.stall = ""
@@ -65,6 +67,8 @@ class Bucket(OssServer):
             await asyncio.Event().wait()
         if self.status:
             return self.error(Refused(*self.status))
+        if self.elsewhere:
+            return web.Response(status=302, headers={"Location": self.elsewhere + request.path})
         return await super().answer(request)
 
     def span(self, first, last):
@@ -110,6 +114,32 @@ async def test_lists_what_lies_below_the_prefix_page_by_page(bucket):
     assert listed[0].digest == f"md5:{hashlib.md5(b'a.jpg').hexdigest()}"
     assert listed[3].digest == ""
     assert len(bucket.heads) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence", "asked"),
+    [
+        ("<NextMarker>imagenet/train/a</NextMarker>", "not from where", 2),
+        ("<NextMarker></NextMarker>", "not from where", 1),
+        ("<NextMarker>{asked}</NextMarker>", "not from where", 2),
+        ("", "not that of an OSS bucket", 1),
+        ("<br>Please log in", "not that of an OSS bucket", 1),
+    ],
+)
+async def test_a_listing_without_an_end_or_sense_is_given_up(
+    bucket, monkeypatch, answer, sentence, asked
+):
+    text = f"<ListBucketResult><IsTruncated>true</IsTruncated>{answer}</ListBucketResult>"
+
+    def listing(_):
+        mark = "ab"[len(bucket.heads) % 2]
+        return web.Response(text=text.replace("{asked}", mark))
+
+    monkeypatch.setattr(bucket, "listing", listing)
+    async with opened(bucket) as origin:
+        with pytest.raises(OriginLied, match=sentence):
+            await origin.list()
+    assert len(bucket.heads) == asked
 
 
 async def test_tells_no_digests_where_etags_are_none(bucket):
@@ -162,6 +192,21 @@ async def test_an_object_that_was_replaced_or_removed_is_stale(bucket):
         (bucket.folder / "imagenet/train/a.bin").unlink()
         with pytest.raises(StaleVersion, match="404 NoSuchKey"):
             await read(origin, item)
+
+
+async def test_a_temporary_token_is_shown_to_no_other_server(bucket, tmp_path_factory):
+    bucket.put("imagenet/train/a.bin", DATA)
+    other = OssServer(tmp_path_factory.mktemp("other"), {}, public=True)
+    runner, [address] = await serve(other, ["127.0.0.1"])
+    async with opened(bucket) as origin:
+        [item] = await origin.list()
+        bucket.elsewhere = f"http://{address}"
+        with pytest.raises(OriginUnavailable, match="302"):
+            await read(origin, item)
+        with pytest.raises(OriginUnavailable, match="302"):
+            await origin.list()
+    await runner.cleanup()
+    assert other.heads == []
 
 
 async def test_another_range_is_a_lie(bucket):

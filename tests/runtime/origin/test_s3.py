@@ -9,11 +9,13 @@ import subprocess
 import sys
 
 import pytest
+from aiohttp import web
 
 from runtime.contract.plan import Endpoints, MountPlan
 from runtime.errors import (
     ConfigError,
     NoSuchPath,
+    OriginLied,
     OriginRefused,
     OriginUnavailable,
     StaleVersion,
@@ -184,6 +186,30 @@ async def test_a_silent_store_is_given_up_and_a_closed_origin_asks_nothing(s3, p
     for _ in range(2):
         await ended.acquire()
     server.close()
+
+
+@pytest.mark.parametrize("mark", ["", "<NextContinuationToken>x</NextContinuationToken>"])
+async def test_a_listing_without_an_end_is_given_up(s3, mark):
+    asked = 0
+
+    async def answer(_):
+        nonlocal asked
+        asked += 1
+        return web.Response(
+            text=f"<ListBucketResult><IsTruncated>true</IsTruncated>{mark}</ListBucketResult>"
+        )
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    endpoints = Endpoints(cloud=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    async with opened(s3, "x", endpoints=endpoints) as origin:
+        with pytest.raises(OriginLied, match="not from where"):
+            await origin.list()
+    await runner.cleanup()
+    assert asked == (2 if mark else 1)
 
 
 async def test_logs_nothing_secret(s3, prefix, caplog):

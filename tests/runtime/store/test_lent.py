@@ -150,6 +150,51 @@ def test_a_tier_that_is_removed_leaves_its_bytes_to_the_mappings(open_store, roo
     view.close()
 
 
+def test_the_end_of_a_mapping_takes_nothing_from_what_is_being_sent(open_store, root):
+    store = open_store(tier(root, 9 * ONE))
+    blob = blob_of(store, LAYOUTS[0])
+    assert fill(store, blob)
+    view = mapped(blob)
+    with blob.pin(0):
+        place = blob.locate(0)
+        store.drop(blob.layout.key)
+        view.close()
+        assert store.tiers()[0].used
+        assert os.pread(place.fd, place.length, place.offset) == content(blob.layout, 0)
+    assert store.tiers()[0].used == 0
+
+
+def test_what_is_being_sent_from_a_removed_tier_keeps_its_descriptor(open_store, root, tmp_path):
+    store = open_store(tier(root, 9 * ONE))
+    blob = blob_of(store, LAYOUTS[0])
+    assert fill(store, blob)
+    view = mapped(blob)
+    with blob.pin(0):
+        place = blob.locate(0)
+        store.retier([tier(tmp_path / "other", 9 * ONE)])
+        assert os.pread(place.fd, place.length, place.offset) == content(blob.layout, 0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(place.fd)
+    assert view[:] == bytes_of(LAYOUTS[0])
+    view.close()
+
+
+def test_what_is_being_sent_when_a_store_closes_keeps_its_descriptor(open_store, root):
+    store = open_store(tier(root, 9 * ONE))
+    blob = blob_of(store, LAYOUTS[0])
+    assert fill(store, blob)
+    view = mapped(blob)
+    with blob.pin(0):
+        place = blob.locate(0)
+        store.drop(blob.layout.key)
+        store.close(sync=False)
+        assert os.pread(place.fd, place.length, place.offset) == content(blob.layout, 0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(place.fd)
+    assert view[:] == bytes_of(LAYOUTS[0])
+    view.close()
+
+
 def test_a_cell_that_fails_under_a_mapping_is_filled_in_place(open_store, root):
     store = open_store(tier(root, 9 * ONE))
     blob = blob_of(store, LAYOUTS[0])

@@ -1,4 +1,4 @@
-"""curl reads from agents: over TCP and over the Unix socket, and as the page on HTTP says.
+"""curl reads from agents: over TCP and over the Unix socket.
 
 The same questions are asked without curl in tests/runtime/agent/test_http.py.
 """
@@ -6,7 +6,6 @@ The same questions are asked without curl in tests/runtime/agent/test_http.py.
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -15,7 +14,6 @@ from tests.support.reading_files import ODD
 from tests.support.reading_world import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
-PAGE = Path(__file__).parents[3] / "docs" / "http.md"
 LARGE = "large.bin"
 SMALL = "img/003.jpg"
 CODE = ("-w", "%{http_code}")
@@ -182,35 +180,3 @@ def test_a_challenge_goes_with_a_missing_token(curl):
 
     assert "\r\nwww-authenticate: bearer\r\n" in printed
     assert "\r\ncachectl-error: tokeninvalid\r\n" in printed
-
-
-def test_the_commands_of_the_page_run(world, tmp_path):
-    """As they stand, but for the Dataset's name and where the agent is."""
-    text = PAGE.read_text("utf-8").replace("vision/faces", "team/images")
-    commands = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    script = "\n".join(["set -eu", *commands])
-    node = world.nodes[0]
-    script = re.sub(r"(?m)^SOCKET=.*", f"SOCKET={node.socket}", script)
-    script = re.sub(r"(?m)^AGENT=.*", f"AGENT=http://{node.address}:{node.port}", script)
-    (tmp_path / "token").write_text(world.token + "\n")
-
-    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, check=False)
-
-    assert done.returncode == 0, done.stderr.decode()
-    assert (tmp_path / "auth").stat().st_mode & 0o77 == 0
-    first, second = world.data("shards/000000.tar"), world.data("shards/000001.tar")
-    expected = {
-        "001.jpg": world.data("img/001.jpg"),
-        "015.jpg": world.data("img/015.jpg"),
-        "000000.tar": first,
-        "part": first[1000:2000],
-        "last": first[-512:],
-        "000001.tar": second,
-        "again.tar": first,
-        "rest": second[400_000:],
-    }
-    for name, data in expected.items():
-        assert (tmp_path / name).read_bytes() == data, name
-    assert not (tmp_path / "unchanged.tar").exists()
-    assert b"has no object 'train/nothing.jpg'" in done.stdout
-    assert f"Content-Length: {len(first)}".encode() in done.stdout
