@@ -36,6 +36,9 @@ def tiers_finding(workers: Iterable[CacheWorker]) -> Finding:
             )
             return false(reasons.TIERS_USABLE, reason, text)
     text = f"{len(told)} tiers take bytes up to their quota"
+    busy = sum(tier.state == "Recovering" for _, tier in told)
+    if busy:
+        text += f", {busy} of them when what they hold has been looked at"
     return true(reasons.TIERS_USABLE, reasons.ALL_TIERS_USABLE, text)
 
 
@@ -45,5 +48,7 @@ def _reason(tier: WorkerTier) -> str:
             return reasons.TIER_FAILED
         case "Full":
             return reasons.TIER_FULL
+        case "Recovering":
+            return ""
         case _:
             return reasons.TIER_TOO_LARGE if tier.message else ""

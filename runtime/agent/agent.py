@@ -20,6 +20,7 @@ from runtime.agent.line import Line, share_of
 from runtime.agent.neighbours import Neighbours
 from runtime.agent.planview import PlanView
 from runtime.agent.prewarm import Prewarm
+from runtime.agent.recovery import AT_ONCE, recover
 from runtime.agent.scrub import scrub
 from runtime.agent.snapshots import Snapshots
 from runtime.agent.sources import PROBE_SECONDS, OriginSource, PeerSource
@@ -86,6 +87,7 @@ class Agent:
         self._prewarms: dict[str, tuple[object, Prewarm]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._heavy = asyncio.Lock()
+        self._recovered = asyncio.Event()
         self._jobs = 0
         self._tier_problem = ""
         self.port_problem = ""
@@ -106,7 +108,7 @@ class Agent:
             return not agent or agent[0].owns(dataset, str(Unit(key, unit)))
 
         store = await asyncio.to_thread(
-            Store.open, _tiers(settings, plan), boot_id=boot_id, owned=owned
+            Store.open, _tiers(settings, plan), boot_id=boot_id, owned=owned, at_once=AT_ONCE
         )
         agent.append(cls(settings, keys, plan, store))
         me = agent[0]
@@ -114,6 +116,7 @@ class Agent:
         me.spawn("neighbours", me.neighbours.run())
         me.spawn("scrub", scrub(store))
         me.spawn("tiers", me.reopen_tiers())
+        me.recover_tiers()
         await me.follow(plan)
         return me
 
@@ -248,6 +251,7 @@ class Agent:
             log.warning("the tiers stay as they were: %s", error)
         else:
             self._tier_problem = ""
+        self.recover_tiers()
 
     async def reopen_tiers(self) -> None:
         """Try tiers again that could not be opened or followed, until cancelled."""
@@ -257,6 +261,21 @@ class Agent:
                 await self._retier()
             if self.store.closed_tiers:
                 await asyncio.to_thread(self.store.reopen)
+                self.recover_tiers()
+
+    def recover_tiers(self) -> None:
+        """Go on finding what tiers held before, if that is not done; then ask who owns it."""
+
+        async def run() -> None:
+            await recover(self.store)
+            self._recovered.set()
+            self._in_thread(self._reassess)
+
+        if not self.store.recovering:
+            self._recovered.set()
+        elif "recovery" not in self._tasks:
+            self._recovered.clear()
+            self.spawn("recovery", run())
 
     @property
     def problem(self) -> str:
@@ -310,6 +329,7 @@ class Agent:
                 dataset=functools.partial(self.datasets.get, spec.dataset),
                 fetcher=self.fetcher,
                 view=lambda: self.view,
+                ready=self._recovered.wait,
             )
             self._prewarms[uid] = (mark, prewarm)
             self._cancel(f"prewarm {uid}")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from typing import TYPE_CHECKING, Final
 
 from runtime.contract.units import Unit
 from runtime.policy.summary import Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runtime.store.store import Store
 
 EVERY_SECONDS: Final = 3.0
-"""How often the summary is made anew while the store changes."""
+"""How often the summary is made anew while the store changes ..."""
+SHARE: Final = 10
+"""... but with pauses ten times as long as the processor was busy with the last one."""
 
 
 class Holdings:
@@ -26,6 +31,7 @@ class Holdings:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._mark: object = None
+        self._cost = 0.0
         # Neighbours tell summaries apart by their version, also over a restart of this agent.
         self._summary = Summary.of((), version=secrets.randbits(48))
         self.units = 0
@@ -42,7 +48,7 @@ class Holdings:
             if mark != self._mark:
                 self._summary = await asyncio.to_thread(self._made, self._summary.version + 1)
                 self._mark = mark
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(max(EVERY_SECONDS, SHARE * self._cost))
 
     def _changes(self) -> object:
         """Return what is another value whenever units have come or gone."""
@@ -51,6 +57,15 @@ class Holdings:
         return used, counters.fills, counters.evictions, counters.corrupt_cells
 
     def _made(self, version: int) -> Summary:
-        names = [str(Unit(key, unit)) for key, unit in self._store.held()]
-        self.units = len(names)
-        return Summary.of(names, version=version)
+        began = time.thread_time()
+        units = 0
+
+        def names() -> Iterator[str]:
+            nonlocal units
+            for units, held in enumerate(self._store.held(), 1):  # noqa: B007 - it counts
+                yield str(Unit(*held))
+
+        summary = Summary.of(names(), version=version)
+        self.units = units
+        self._cost = time.thread_time() - began
+        return summary

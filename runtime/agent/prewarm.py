@@ -14,7 +14,7 @@ from runtime.contract.report import PrewarmReport
 from runtime.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from runtime.agent.dataset import Dataset
     from runtime.agent.fetch import Fetcher
@@ -79,7 +79,10 @@ def shares(
 
 
 class Prewarm:
-    """This agent's share of one prewarm."""
+    """This agent's share of one prewarm.
+
+    It begins when ``ready`` returns: before the tiers admit, what it fetches could not be kept.
+    """
 
     def __init__(
         self,
@@ -88,12 +91,14 @@ class Prewarm:
         dataset: Callable[[], Dataset | None],
         fetcher: Fetcher,
         view: Callable[[], PlanView],
+        ready: Callable[[], Awaitable[object]],
     ) -> None:
         self.plan = plan
         self.report = PrewarmReport(uid=plan.uid, state="Pending")
         self._dataset = dataset
         self._fetcher = fetcher
         self._view = view
+        self._ready = ready
         self._line = Line()
 
     async def run(self) -> None:
@@ -105,6 +110,7 @@ class Prewarm:
             raise
 
     async def _run(self) -> None:
+        await self._ready()
         dataset = self._dataset()
         if dataset is None or dataset.head is None:
             return

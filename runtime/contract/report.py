@@ -23,7 +23,7 @@ class TierReport:
     path: str
     quota: int
     used: int
-    state: Literal["Normal", "Full", "Failed"] = "Normal"
+    state: Literal["Normal", "Recovering", "Full", "Failed"] = "Normal"
     disk: int = 0
     message: str = ""
 

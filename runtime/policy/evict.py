@@ -54,6 +54,9 @@ class Policy(Protocol):
     def victim(self, busy: Callable[[Name], bool]) -> Victim | None:
         """Choose a unit that is not ``busy`` and let it go; None if there is none."""
 
+    def let_go(self, name: Name) -> bool:
+        """Let go of a unit that is in it, as a victim that others chose; not if it was read."""
+
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size."""
 
@@ -98,6 +101,11 @@ class Epoch:
             return None
         finally:
             self._units.update(reversed(kept))
+
+    def let_go(self, name: Name) -> bool:
+        """Forget a unit; reads change nothing."""
+        self.remove(name)
+        return True
 
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size, oldest first."""
@@ -174,6 +182,15 @@ class S3Fifo:
         if self._small_size * self.SMALL >= self.size:
             return self._from_small(busy) or self._from_main(busy)
         return self._from_main(busy) or self._from_small(busy)
+
+    def let_go(self, name: Name) -> bool:
+        """Forget a unit that was not read since it came, but remember its name."""
+        entry = self._entries[name]
+        if entry.reads or entry.main:
+            return False
+        self._take(name, entry)
+        self._remember(name)
+        return True
 
     def names(self) -> Iterator[tuple[Name, int]]:
         """Yield every unit and its size."""

@@ -8,6 +8,7 @@ seven probes make about one false answer in a hundred; one costs an asking answe
 from __future__ import annotations
 
 import struct
+from array import array
 from typing import TYPE_CHECKING
 
 import xxhash
@@ -15,7 +16,7 @@ import xxhash
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable
     from typing import Self
 
 BITS_PER_UNIT = 10
@@ -24,9 +25,12 @@ _HEADER = struct.Struct("<QQ")
 _MAX_BYTES = 16 << 20
 
 
-def _probes(name: str, bits: int) -> list[int]:
+def _hashes(name: str) -> tuple[int, int]:
     digest = xxhash.xxh3_128_intdigest(name.encode())
-    first, second = digest & 0xFFFFFFFFFFFFFFFF, (digest >> 64) | 1
+    return digest & 0xFFFFFFFFFFFFFFFF, (digest >> 64) | 1
+
+
+def _probes(first: int, second: int, bits: int) -> list[int]:
     return [(first + turn * second) % bits for turn in range(PROBES)]
 
 
@@ -38,18 +42,23 @@ class Summary:
         self.version = version
 
     @classmethod
-    def of(cls, names: Collection[str], *, version: int) -> Self:
-        """Summarise the names of units."""
-        size = max(64, (len(names) * BITS_PER_UNIT + 7) // 8)
-        bits = bytearray(size)
+    def of(cls, names: Iterable[str], *, version: int) -> Self:
+        """Summarise the names of units, which are read once: a million would fill memory."""
+        hashes = array("Q")
         for name in names:
-            for probe in _probes(name, size * 8):
+            hashes.extend(_hashes(name))
+        size = max(64, (len(hashes) // 2 * BITS_PER_UNIT + 7) // 8)
+        bits = bytearray(size)
+        for first, second in zip(hashes[::2], hashes[1::2], strict=True):
+            for probe in _probes(first, second, size * 8):
                 bits[probe >> 3] |= 1 << (probe & 7)
         return cls(bits, version=version)
 
     def __contains__(self, name: str) -> bool:
         bits = self._bits
-        return all(bits[probe >> 3] >> (probe & 7) & 1 for probe in _probes(name, len(bits) * 8))
+        return all(
+            bits[probe >> 3] >> (probe & 7) & 1 for probe in _probes(*_hashes(name), len(bits) * 8)
+        )
 
     def encode(self) -> bytes:
         """Return the filter for the wire."""

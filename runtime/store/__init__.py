@@ -3,7 +3,9 @@
 ::
 
     store            the whole: open, attach, reserve, drop, report
-      recover        what a tier's folder held when it was opened
+      sleepers       what the tiers held before and nobody has used: scanned, woken, removed
+        recover      a tier's folder looked at, and its pairs taken in
+        dormant      objects that nobody has used, as rows
       folder         a tier's folder: taken, marked, given back
       reservation    room for cells, and the writing and publishing of them
       scrub          reads what rests and compares it

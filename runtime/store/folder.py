@@ -69,7 +69,9 @@ def open_tier(core: Core, plan: TierPlan, number: int, boot_id: str) -> Tier:
 def close_tier(core: Core, tier: Tier, boot_id: str, *, sync: bool) -> None:
     """Mark the folder as closed cleanly and give it free."""
     units = tier.residents.values()
-    suspect = any(unit.doubted or unit.pair.distrusted for unit in units)
+    unseen = tier.recovering or any(dormant.count for dormant in tier.dormant.values())
+    doubted = any(unit.doubted or unit.pair.distrusted for unit in units)
+    suspect = doubted or (tier.suspect and unseen)
     if tier.usable:
         try:
             if sync:

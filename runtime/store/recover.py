@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,13 +20,14 @@ from runtime.contract.layout import ObjectLayout
 from runtime.contract.units import ALIGN
 from runtime.errors import ConfigError
 from runtime.store import disk
+from runtime.store.dormant import Row
 from runtime.store.pair import TRAILER, FilePair, fingerprint, overhead, slack
 from runtime.store.room import cover
 from runtime.store.tier import WHOLE, Resident
 from runtime.store.words import gaps, marked, presence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from runtime.contract.layout import Layout
     from runtime.store.blob import Blob
@@ -50,69 +52,125 @@ class Found:
     data_bytes: int
 
 
-def scan(core: Core, path: str) -> Iterator[Found]:
-    """Yield every pair of a tier that fits, and remove everything else."""
-    for namespace in _folders(core, path, top=True):
-        for dataset in _folders(core, namespace.path):
-            for prefix in _folders(core, dataset.path):
-                yield from _scan_folder(core, f"{namespace.name}/{dataset.name}", prefix)
-            with suppress(OSError):
-                os.rmdir(dataset.path)  # noqa: PTH106 - plain strings
-        with suppress(OSError):
-            os.rmdir(namespace.path)  # noqa: PTH106 - plain strings
+def scan(core: Core, tier: Tier, adopt: Callable[[str, str], bool]) -> Iterator[None]:
+    """Show every pair of a tier to ``adopt``, and remove what it does not keep, and all else.
+
+    One step is a pair; between steps nothing is locked and anything may happen, but that files
+    are made in this tier. ``adopt(dataset, key)`` is called with the lock held, in each Dataset in
+    the order of the keys, and tells whether the pair stays. It ends early if the tier is closed.
+
+    Raises:
+        OSError: the medium failed.
+    """
+    for namespace in _folders(core, tier, tier.path, top=True):
+        for dataset in _folders(core, tier, f"{tier.path}/{namespace}"):
+            name = f"{namespace}/{dataset}"
+            for prefix in _folders(core, tier, f"{tier.path}/{name}"):
+                yield from _scan_folder(core, tier, name, prefix, adopt)
+            _prune(core, tier, f"{tier.path}/{name}")
+        _prune(core, tier, f"{tier.path}/{namespace}")
 
 
-def _folders(core: Core, path: str, *, top: bool = False) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(path) as entries:
-        listing = sorted(entries, key=lambda entry: entry.name)
-    for entry in listing:
+def _folders(core: Core, tier: Tier, path: str, *, top: bool = False) -> Iterator[str]:
+    for entry in sorted(_listing(path, gone=not top), key=lambda entry: entry.name):
+        if not tier.usable:
+            return
         if top and disk.is_ours(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield entry
+            yield entry.name
         else:
-            _remove(core, entry.path)
+            _remove_foreign(core, tier, entry.path)
 
 
-def _scan_folder(core: Core, dataset: str, folder: os.DirEntry[str]) -> Iterator[Found]:
-    pairs: dict[str, set[str]] = {}
-    with os.scandir(folder.path) as entries:
-        for entry in entries:
-            match = _NAME.fullmatch(entry.name)
-            if (
-                match is None
-                or match[1][:2] != folder.name
-                or not entry.is_file(follow_symlinks=False)
-            ):
-                _remove(core, entry.path)
-            else:
-                pairs.setdefault(match[1], set()).add(match[2])
-    kept = False
-    for key, suffixes in pairs.items():
-        base = f"{folder.path}/{key}"
-        found = _inspect(dataset, key, base) if len(suffixes) == 2 else None
-        if found is not None:
-            kept = True
-            yield found
+def _listing(path: str, *, gone: bool) -> list[os.DirEntry[str]]:
+    """Return what a folder holds; nothing if it is ``gone``, where that may be."""
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        if not gone:
+            raise
+        return []
+
+
+def _scan_folder(
+    core: Core, tier: Tier, dataset: str, prefix: str, adopt: Callable[[str, str], bool]
+) -> Iterator[None]:
+    folder = f"{tier.path}/{dataset}/{prefix}"
+    found: set[str] = set()
+    for entry in _listing(folder, gone=True):
+        match = _NAME.fullmatch(entry.name)
+        if match is None or match[1][:2] != prefix or not entry.is_file(follow_symlinks=False):
+            _remove_foreign(core, tier, entry.path)
         else:
-            for suffix in sorted(suffixes):
-                _remove(core, f"{base}.{suffix}")
-    if not kept:
-        with suppress(OSError):
-            os.rmdir(folder.path)  # noqa: PTH106 - plain strings
+            found.add(match[1])
+    for key in sorted(found):
+        with core.lock:
+            if not tier.usable:
+                return
+            if not adopt(dataset, key):
+                discard(core, tier, dataset, key)
+        yield
+    _prune(core, tier, folder)
+
+
+def _remove_foreign(core: Core, tier: Tier, path: str) -> None:
+    if tier.usable:  # without the lock: no store has files of such names, and it may be a tree
+        _remove(core, path)
+
+
+def _prune(core: Core, tier: Tier, path: str) -> None:
+    """Remove a folder that is empty."""
+    with core.lock, suppress(OSError):
+        if tier.usable:
+            os.rmdir(path)  # noqa: PTH106 - plain strings
+
+
+def datasets(path: str) -> list[str]:
+    """Return the Datasets that have a folder in a tier, none where the medium fails."""
+    found: list[str] = []
+    with suppress(OSError):
+        for namespace in _listing(path, gone=True):
+            if namespace.is_dir(follow_symlinks=False) and not disk.is_ours(namespace.name):
+                inside = _listing(namespace.path, gone=True)
+                found.extend(f"{namespace.name}/{one.name}" for one in inside)
+    return found
+
+
+def keys(path: str, dataset: str) -> Iterator[str]:
+    """Yield the key of every file that a Dataset has in a tier, as far as the medium works."""
+    with suppress(OSError):
+        for prefix in _listing(f"{path}/{dataset}", gone=True):
+            if prefix.is_dir(follow_symlinks=False):
+                matches = (_NAME.fullmatch(one.name) for one in _listing(prefix.path, gone=True))
+                yield from {match[1] for match in matches if match is not None}
+
+
+def discard(core: Core, tier: Tier, dataset: str, key: str) -> None:
+    """Remove the files of a pair that does not fit."""
+    for suffix in ("data", "map"):
+        _remove(core, f"{tier.path}/{dataset}/{key[:2]}/{key}.{suffix}")
 
 
 def _remove(core: Core, path: str) -> None:
+    if not os.path.lexists(path):
+        return
     core.fault("recover.before-remove")
     disk.remove_tree(path)
     core.counters.removed_files += 1
     core.fault("recover.amid-remove")
 
 
-def _inspect(dataset: str, key: str, base: str) -> Found | None:
-    """Return what a pair holds, None if it does not fit or holds nothing."""
+def inspect(tier: Tier, dataset: str, key: str) -> Found | None:
+    """Return what a pair of a tier holds, None if it is not there, does not fit or holds nothing.
+
+    Raises:
+        OSError: the medium failed.
+    """
+    base = f"{tier.path}/{dataset}/{key[:2]}/{key}"
     try:
-        fd = os.open(f"{base}.map", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(f"{base}.map", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             raw = os.pread(fd, _FIRST_READ, 0)
             header = MapHeader.decode(raw)
@@ -122,10 +180,13 @@ def _inspect(dataset: str, key: str, base: str) -> Found | None:
                 return None
             if wanted > len(raw):
                 raw = disk.read_all(fd, wanted, 0)
-            layout_mark = int.from_bytes(os.pread(fd, TRAILER, header.file_size), "little")
+            trailer = raw[header.file_size :][:TRAILER]
+            if len(trailer) < TRAILER:
+                trailer = os.pread(fd, TRAILER, header.file_size)
+            layout_mark = int.from_bytes(trailer, "little")
         finally:
             os.close(fd)
-        data = os.stat(f"{base}.data")  # noqa: PTH116 - plain strings, for speed
+        data = os.lstat(f"{base}.data")
     except ConfigError:
         return None
     except OSError as error:
@@ -133,7 +194,7 @@ def _inspect(dataset: str, key: str, base: str) -> Found | None:
             raise
         return None
     cells = presence(memoryview(raw)[HEADER.size : wanted])
-    if data.st_size != header.size or 1 not in cells:
+    if not stat.S_ISREG(data.st_mode) or data.st_size != header.size or 1 not in cells:
         return None
     return Found(dataset, header, layout_mark, cells, disk.allocated(data))
 
@@ -151,15 +212,29 @@ def _fits(header: MapHeader, key: str) -> bool:
     return header == MapHeader.for_pack(key, header.size, header.cells)
 
 
+def row_of(found: Found) -> Row | None:
+    """Return what is to be known of an object while it is dormant; None for what must be mended.
+
+    That is one whose file has more bytes than its present cells need.
+    """
+    header = found.header
+    count = found.cells.count(1)
+    missing = header.cells * header.cell_size - header.size if found.cells[-1] else 0
+    charged = count * header.cell_size - missing // ALIGN * ALIGN
+    if found.data_bytes > charged:
+        return None
+    return Row(overhead(header), charged, count * header.cell_size - missing)
+
+
 def adopt_object(room: Room, tier: Tier, blob: Blob, found: Found) -> None:
     """Take in the chunks of an object."""
-    pair = _adopt_pair(room, tier, found)
+    pair = adopt_pair(room, tier, found)
     _place_units(room, blob, pair, found.cells, found.data_bytes)
 
 
 def adopt_pack(room: Room, tier: Tier, found: Found) -> Resident:
     """Take in a pack as one piece, until its layout is known."""
-    pair = _adopt_pair(room, tier, found)
+    pair = adopt_pair(room, tier, found)
     resident = Resident((found.header.key, WHOLE), pair, None)
     resident.found = found.cells
     tier.place(resident)
@@ -169,7 +244,8 @@ def adopt_pack(room: Room, tier: Tier, found: Found) -> Resident:
     return resident
 
 
-def _adopt_pair(room: Room, tier: Tier, found: Found) -> FilePair:
+def adopt_pair(room: Room, tier: Tier, found: Found) -> FilePair:
+    """Take in the files of a pair, without its units."""
     pair = FilePair(room.core, tier, found.dataset, found.header)
     pair.layout_mark = found.layout_mark
     pair.distrusted = tier.suspect

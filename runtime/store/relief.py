@@ -44,7 +44,7 @@ class Relief:
     def pressed(self) -> bool:
         """Tell whether a step would find something to do, as far as watermarks say."""
         return any(
-            (tier.draining or tier.used > tier.high_mark) and any(tier.serving())
+            (tier.draining or tier.used > tier.high_mark) and bool(tier.serving())
             for tier in self._room.tiers
         )
 
@@ -80,14 +80,14 @@ class Relief:
                 tier.draining = False
             if not tier.draining:
                 continue
-            serving = sorted(tier.serving(), key=lambda policy: -policy.size)
+            serving = tier.serving()
             spare = self._room.next_spare(tier) if serving else None
             if spare is not None:
                 return spare, False
-            for policy in serving:
-                victim = policy.victim(tier.is_busy)
+            for dataset in serving:
+                victim, reread = self._room.next_owned(tier, dataset)
                 if victim is not None:
-                    return tier.residents[victim.name], victim.reread
+                    return victim, reread
             tier.draining = False
         return None
 

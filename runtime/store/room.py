@@ -12,6 +12,8 @@ of the blocks that the cells will take.
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from runtime.contract.units import ALIGN
@@ -21,9 +23,10 @@ from runtime.store.pair import FilePair, fingerprint, overhead
 from runtime.store.tier import WHOLE, Resident
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from runtime.contract.layout import Layout
+    from runtime.policy.evict import Name
     from runtime.store.blob import Blob
     from runtime.store.core import Core
     from runtime.store.tier import Tier
@@ -55,14 +58,21 @@ class Room:
     """The tiers of a store, fastest first. Every method needs the lock, but ``release``.
 
     ``owned`` tells whether this agent owns a unit under the plan in force; without it, a unit
-    stays what it was reserved as. It is called with the lock held.
+    stays what it was reserved as. It is called with the lock held. ``wake(tier, dataset, key)``
+    makes the units of a dormant object, and returns those in this tier; None if the medium fails.
     """
 
-    def __init__(self, core: Core, owned: Callable[[str, str, int], bool] | None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        owned: Callable[[str, str, int], bool] | None,
+        wake: Callable[[Tier, str, str], Collection[Resident] | None],
+    ) -> None:
         self.core = core
         self.tiers: list[Tier] = []
         self.owned = owned
-        self._sweep: Iterator[Resident] = iter(())
+        self._wake = wake
+        self._sweep: Iterator[tuple[Tier, str, Name]] = iter(())
 
     # -- admission -----------------------------------------------------------------------------
 
@@ -153,19 +163,18 @@ class Room:
             self.reclaim(tier)
         if spare:
             return need() <= min(tier.free, tier.high_mark - tier.used)
-        policy = tier.policy(dataset)
+        own = effort >= _OWN and tier.policy(dataset).yields
         reach = tier.free
         if effort >= _SPARES:
             reach += tier.spare_size
-        if effort >= _OWN and policy.yields:
-            reach += policy.size
+        if own:
+            reach += tier.owned_size(dataset)
         if reach + (tier.files_size if effort else 0) < need():
             return False  # nobody leaves in vain
         while tier.free < need():
             victim = self.next_spare(tier)
-            if victim is None and effort >= _OWN and policy.yields:
-                chosen = policy.victim(tier.is_busy)
-                victim = tier.residents[chosen.name] if chosen is not None else None
+            if victim is None and own:
+                victim, _ = self.next_owned(tier, dataset)
             if victim is None:
                 return False
             self.evict(victim)
@@ -185,25 +194,67 @@ class Room:
                 return resident
         return None
 
+    def next_owned(self, tier: Tier, dataset: str) -> tuple[Resident | None, bool]:
+        """Let an owned unit of a Dataset go, and tell whether it was reread while it was here.
+
+        Dormant ones are older than all others: they leave first where a Dataset makes room for
+        itself, and last where it keeps what it has.
+        """
+        policy = tier.policy(dataset)
+        if policy.yields and (dormant := self._next_dormant(tier, dataset)) is not None:
+            return dormant, False
+        victim = policy.victim(tier.is_busy)
+        if victim is not None:
+            return tier.residents[victim.name], victim.reread
+        return (None if policy.yields else self._next_dormant(tier, dataset)), False
+
+    def _next_dormant(self, tier: Tier, dataset: str) -> Resident | None:
+        """Let go of the first unit from before that nobody has used, in the order of the keys."""
+        woken = tier.woken.setdefault(dataset, deque())
+        while True:
+            while woken:
+                name = woken.popleft()
+                resident = tier.residents.get(name)
+                if resident is None or resident.spare or resident.busy:
+                    continue
+                if tier.policy(dataset).let_go(name):
+                    return resident
+            dormant = tier.dormant.get(dataset)
+            key = dormant.first() if dormant is not None else None
+            units = self._wake(tier, dataset, key) if key is not None else None
+            if units is None:
+                return None
+            woken.extend(unit.name for unit in units)
+
     def reassess(self, units: int) -> bool:
         """Ask again who owns the next ``units`` units; tell whether any became a spare."""
         found = False
         for _ in range(units):
-            resident = next(self._sweep, None)
-            if resident is None or self.owned is None:
+            one = next(self._sweep, None)
+            if one is None or self.owned is None:
                 break
-            tier = resident.pair.tier
-            if tier.residents.get(resident.name) is resident and resident.name[1] != WHOLE:
-                spare = not self.owned(resident.pair.dataset, *resident.name)
+            tier, dataset, name = one
+            if name[1] == WHOLE:
+                continue
+            spare = not self.owned(dataset, *name)
+            if spare and name not in tier.residents and tier.rests(dataset, name[0]):
+                self._wake(tier, dataset, name[0])
+            resident = tier.residents.get(name)
+            if resident is not None:
                 found = found or (spare and not resident.spare)
                 tier.set_spare(resident, spare=spare)
         return found
 
     def start_reassessment(self) -> int:
         """Begin a round of ``reassess``; return how many units it has."""
-        everything = [unit for tier in self.tiers for unit in tier.residents.values()]
-        self._sweep = iter(everything)
-        return len(everything)
+        tiers = tuple(self.tiers)
+        everything = [unit for tier in tiers for unit in tier.residents.values()]
+        dormant = [(tier, *item) for tier in tiers for item in tuple(tier.dormant.items())]
+        self._sweep = chain(
+            ((unit.pair.tier, unit.pair.dataset, unit.name) for unit in everything),
+            ((tier, dataset, name) for tier, dataset, rows in dormant for name in rows.units()),
+        )
+        return len(everything) + sum(rows.cells for _, _, rows in dormant)
 
     def evict(self, resident: Resident) -> None:
         """Take a unit away for others."""
@@ -219,12 +270,15 @@ class Room:
                 return
             self.evict(victim)
 
-    @staticmethod
-    def _any_owned(tier: Tier) -> Resident | None:
-        for policy in sorted(tier.policies.values(), key=lambda one: (not one.yields, -one.size)):
-            chosen = policy.victim(tier.is_busy)
-            if chosen is not None:
-                return tier.residents[chosen.name]
+    def _any_owned(self, tier: Tier) -> Resident | None:
+        datasets = tier.policies.keys() | tier.dormant.keys()
+        order = sorted(
+            (not tier.policy(one).yields, -tier.owned_size(one), one) for one in datasets
+        )
+        for _, _, dataset in order:
+            victim, _ = self.next_owned(tier, dataset)
+            if victim is not None:
+                return victim
         return None
 
     def take(self, resident: Resident) -> None:
@@ -272,6 +326,10 @@ class Room:
             pair.tier.displace(unit)
             del blob.units[unit.name[1]]
         del blob.pairs[pair.tier]
+        self._end(pair)
+
+    def retire_alone(self, pair: FilePair) -> None:
+        """Take a pair that was never placed out of the store, as ``retire`` does."""
         self._end(pair)
 
     def retire_whole(self, whole: Resident) -> None:

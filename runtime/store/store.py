@@ -16,6 +16,7 @@ from runtime.store.relief import Relief
 from runtime.store.reservation import Reservation
 from runtime.store.room import Room
 from runtime.store.scrub import scrub
+from runtime.store.sleepers import Sleepers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -43,13 +44,17 @@ class Store:
     ) -> None:
         self._core = core
         self._boot_id = boot_id
-        self._room = Room(core, owned)
+        self._room = Room(core, owned, self._wake_in)
         self._relief = Relief(core, self._room)
         self._blobs: dict[str, Blob] = {}
         self._unattached: dict[str, list[Resident]] = {}
         self._keys: dict[str, set[str]] = {}
         self._policies: dict[str, CachePolicy] = {}
+        self._sleepers = Sleepers(
+            core, self._room, blobs=self._blobs, unattached=self._unattached, keys=self._keys
+        )
         self._numbers = 0
+        self._at_once: int | None = None
 
     @classmethod
     def open(
@@ -61,10 +66,13 @@ class Store:
         fault: Callable[[str], None] = no_fault,
         clock: Callable[[], float] = time.monotonic,
         max_open: int | None = None,
+        at_once: int | None = None,
     ) -> Store:
         """Open the tiers' folders, making them where they are missing, and find what they hold.
 
-        Heavy: about 50 us a blob. ``boot_id`` names the machine's boot
+        Heavy: about 50 us a blob, but after ``at_once`` blobs the rest is left to
+        ``continue_recovery``.
+        ``boot_id`` names the machine's boot
         (``/proc/sys/kernel/random/boot_id``). ``owned(dataset, key, unit)`` tells whether this
         agent owns a unit under the plan in force; it is asked about spare units before they are
         evicted.
@@ -77,6 +85,7 @@ class Store:
         """
         descriptors = Descriptors(max_open) if max_open is not None else None
         store = cls(Core(fault=fault, clock=clock, descriptors=descriptors), boot_id, owned)
+        store._at_once = at_once
         store.retier(tiers)
         return store
 
@@ -110,22 +119,27 @@ class Store:
             pairs = [pair for tier in gone for pair in self._retire_tier(tier)]
             for dataset, policy in self._policies.items():
                 self._set_policy(dataset, policy)
+            for tier in gone:
+                tier.usable = False  # a scan under way stops here
             for tier in new.values():
-                self._recover(tier)
+                self._sleepers.start(tier)
             for tier in self._room.tiers:
                 self._room.enforce(tier)
+        self._sleepers.scan(self._at_once)
+        with self._core.lock:
             self._room.start_reassessment()
         for pair in pairs:
             self._room.release(pair)
         for tier in gone:
+            self._sleepers.remove(tier)
             with self._core.lock:
                 self._room.abandon(tier)
-            folder.remove_tier(tier, tuple(self._keys))
+            folder.remove_tier(tier, recover.datasets(tier.path))
 
     @property
     def closed_tiers(self) -> bool:
-        """Tell whether a tier's folder could not be opened."""
-        return any(not tier.usable for tier in self._room.tiers)
+        """Tell whether a tier's folder could not be opened, or not be looked at to its end."""
+        return any(not tier.usable or _stalled(tier) for tier in self._room.tiers)
 
     def reopen(self) -> None:
         """Try to open the tiers that could not be opened, and take in what they hold. Heavy."""
@@ -133,6 +147,8 @@ class Store:
             if self._core.closed:
                 return
             for index, old in enumerate(self._room.tiers):
+                if _stalled(old):
+                    self._sleepers.start(old)
                 if old.usable:
                     continue
                 try:
@@ -147,8 +163,8 @@ class Store:
                 self._room.tiers[index] = tier
                 for dataset, policy in self._policies.items():
                     tier.set_policy(dataset, policy)
-                self._recover(tier)
-                self._room.enforce(tier)
+                self._sleepers.start(tier)
+        self._sleepers.scan(self._at_once)
 
     def _open_new(self, plans: dict[str, TierPlan]) -> dict[str, Tier]:
         opened: dict[str, Tier] = {}
@@ -162,35 +178,36 @@ class Store:
             raise
         return opened
 
-    def _recover(self, tier: Tier) -> None:
-        if not tier.usable:
-            return
-        try:
-            everything = tuple(recover.scan(self._core, tier.path))
-        except OSError as error:
-            tier.failed(error)
-            folder.unlock(tier)
-            return
-        for found in everything:
-            self._adopt(tier, found)
+    @property
+    def recovering(self) -> bool:
+        """Tell whether ``continue_recovery`` has something to do."""
+        return self._sleepers.scanning
 
-    def _adopt(self, tier: Tier, found: recover.Found) -> None:
-        header = found.header
-        if not header.segments_per_cell:
-            whole = recover.adopt_pack(self._room, tier, found)
-            blob = self._blobs.get(header.key)
-            if blob is not None:
-                recover.attach_pack(self._room, blob, whole)
-            else:
-                self._unattached.setdefault(header.key, []).append(whole)
-        else:
-            layout = ObjectLayout(header.key, header.size, header.cell_size)
-            blob = self._blobs.get(header.key)
-            if blob is None:
-                blob = Blob(self._core, self._room, layout, found.dataset)
-                self._blobs[header.key] = blob
-            recover.adopt_object(self._room, tier, blob, found)
-        self._keys.setdefault(found.dataset, set()).add(header.key)
+    def continue_recovery(self, blobs: int | None = None) -> bool:
+        """Take in the next ``blobs`` of what the tiers held before; all, without a number.
+
+        Until a tier is through it serves what it holds, and admits nothing. Returns whether there
+        is more. Heavy: a thread's work, which any other call may interleave with.
+        """
+        self._sleepers.scan(blobs)
+        return self._sleepers.scanning
+
+    def _wake_in(self, tier: Tier, dataset: str, key: str) -> list[Resident] | None:
+        return self._sleepers.wake_in(tier, dataset, key)
+
+    def _wake_anywhere(self, key: str) -> None:
+        for dataset in self.datasets():
+            self._sleepers.wake(dataset, key)
+
+    def _woken(self, dataset: str, key: str) -> Blob | None:
+        with self._core.lock:
+            self._sleepers.wake(dataset, key)
+            return self._blobs.get(key)
+
+    def _keys_of(self, dataset: str) -> Iterator[str]:
+        """Yield the keys of a Dataset, some of them twice, while any of its blobs may leave."""
+        yield from tuple(self._keys.get(dataset, ()))
+        yield from self._sleepers.keys_of(dataset)
 
     def _retire_tier(self, tier: Tier) -> list[FilePair]:
         pairs: list[FilePair] = []
@@ -236,10 +253,14 @@ class Store:
         with self._core.lock:
             self._set_policy(dataset, policy)
             found = self._blobs.get(layout.key)
+            if found is None:
+                _check_names(dataset, layout)
+                self._sleepers.wake(dataset, layout.key)
+                found = self._blobs.get(layout.key)
             if found is not None:
                 if found.layout is layout or _same(found.layout, layout):
                     return found
-                self.drop(layout.key)
+                self.drop(layout.key, dataset=dataset)
             _check_names(dataset, layout)
             blob = Blob(self._core, self._room, layout, dataset)
             self._blobs[layout.key] = blob
@@ -251,12 +272,19 @@ class Store:
 
     def find(self, key: str) -> Blob | None:
         """Return the blob with this key; None for a pack not asked for since the store opened."""
-        return self._blobs.get(key)
+        with self._core.lock:
+            if key not in self._blobs:
+                self._wake_anywhere(key)
+            return self._blobs.get(key)
 
     def held(self) -> Iterator[tuple[str, int]]:
         """Yield key and unit of everything that is wholly here, as of now or a little later."""
         with self._core.lock:
             residents = [unit for tier in self._room.tiers for unit in tier.residents.values()]
+            trusted = [tier for tier in self._room.tiers if not tier.suspect]
+            dormant = [rows for tier in trusted for rows in tier.dormant.values()]
+        for rows in dormant:
+            yield from rows.units()
         for resident in residents:
             blob, name = resident.blob, resident.name
             if blob is not None and resident.count == len(blob.layout.unit_cells(name[1])):
@@ -265,7 +293,8 @@ class Store:
     def datasets(self) -> list[str]:
         """Return the Datasets that have blobs here."""
         with self._core.lock:
-            return [dataset for dataset, keys in self._keys.items() if keys]
+            found = {dataset for dataset, keys in self._keys.items() if keys}
+            return sorted(found | self._sleepers.datasets())
 
     def _set_policy(self, dataset: str, policy: CachePolicy) -> None:
         self._policies[dataset] = policy
@@ -315,12 +344,17 @@ class Store:
 
     # -- leaving -------------------------------------------------------------------------------
 
-    def drop(self, key: str) -> int:
+    def drop(self, key: str, *, dataset: str | None = None) -> int:
         """Remove a blob; return the bytes freed, now or when their last use ends.
 
+        It is looked for in one Dataset, or in all.
         Heavy for blobs of many GiB: frees bytes, without holding the lock.
         """
         with self._core.lock:
+            if dataset is None:
+                self._wake_anywhere(key)
+            else:
+                self._sleepers.wake(dataset, key)
             pairs = self._detach(key)
             freed = sum(pair.charged for pair in pairs)
         for pair in pairs:
@@ -345,13 +379,17 @@ class Store:
 
     def drop_dataset(self, dataset: str) -> int:
         """Remove all blobs of a Dataset; return the bytes freed. Heavy."""
-        freed = sum(self.drop(key) for key in tuple(self._keys.get(dataset, ())))
+        freed = sum(self.drop(key, dataset=dataset) for key in self._keys_of(dataset))
         with self._core.lock:
             if not self._keys.get(dataset):
                 self._keys.pop(dataset, None)
                 self._policies.pop(dataset, None)
                 for tier in self._room.tiers:
                     tier.policies.pop(dataset, None)
+                    tier.woken.pop(dataset, None)
+                    dormant = tier.dormant.get(dataset)
+                    if dormant is not None and not dormant.count:
+                        del tier.dormant[dataset]
                     folder.remove_dataset(f"{tier.path}/{dataset}")
         return freed
 
@@ -360,8 +398,8 @@ class Store:
 
         Heavy.
         """
-        gone = [key for key in tuple(self._keys.get(dataset, ())) if key not in keys]
-        return sum(self.drop(key) for key in gone)
+        gone = (key for key in self._keys_of(dataset) if key not in keys)
+        return sum(self.drop(key, dataset=dataset) for key in gone)
 
     @property
     def pressed(self) -> bool:
@@ -396,7 +434,9 @@ class Store:
         Packs are passed over until they are attached by ``blob``, as only their catalog knows
         where their members lie.
         """
-        return scrub(self._core, lambda: list(self._blobs.values()))
+        return scrub(
+            self._core, lambda: list(self._blobs.values()), self._sleepers.resting, self._woken
+        )
 
     def close(self, *, sync: bool = True) -> None:
         """Close all files and give the folders free; what is still being filled is not kept.
@@ -430,6 +470,11 @@ def _check_names(dataset: str, layout: Layout) -> None:
             f"blob {layout.key} of {dataset} has units that do not begin at multiples of {ALIGN} "
             "bytes; use a chunk size that is one"
         )
+
+
+def _stalled(tier: Tier) -> bool:
+    """Tell whether a tier's folder could not be looked at to its end."""
+    return tier.recovering and tier.scan is None
 
 
 def _same(one: Layout, other: Layout) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
 from runtime.contract.report import TierReport
 from runtime.policy.evict import policy_for
+from runtime.store.dormant import Dormant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from runtime.policy.evict import Name, Policy
     from runtime.store.blob import Blob
     from runtime.store.core import Core
+    from runtime.store.dormant import Row
     from runtime.store.pair import FilePair
 
 _log = logging.getLogger(__name__)
@@ -78,7 +80,11 @@ class Tier:
     """One tier; every method needs the store's lock.
 
     ``number`` names the tier to clients and is never given again in this process. ``usable``: its
-    folder was opened and scanned. ``suspect``: the folder is from before a machine crash.
+    folder was opened. ``suspect``: the folder is from before a machine crash.
+    ``recovering``: not all of the folder has been looked at, so nobody knows how much of the quota
+    is taken, and nothing is admitted; ``scan`` goes on with that, and is None after it failed.
+    ``dormant`` are objects from before that nobody has used, by Dataset; ``woken`` the units of
+    those that were woken to leave.
     ``lent`` are pairs that readers may have mapped, dead ones too, whose bytes stay charged until
     the last mapping ends.
     """
@@ -94,6 +100,10 @@ class Tier:
         self.usable = False
         self.suspect = False
         self.draining = False
+        self.recovering = False
+        self.scan: Iterator[None] | None = None
+        self.dormant: dict[str, Dormant] = {}
+        self.woken: dict[str, deque[Name]] = {}
         self.residents: dict[Name, Resident] = {}
         self.spares: OrderedDict[Name, Resident] = OrderedDict()
         self.spare_size = 0
@@ -114,7 +124,13 @@ class Tier:
     @property
     def files_size(self) -> int:
         """Bytes charged for files beyond their units; some go when the last unit of a file does."""
-        return self.used - self.spare_size - sum(one.size for one in self.policies.values())
+        datasets = self.policies.keys() | self.dormant.keys()
+        return self.used - self.spare_size - sum(self.owned_size(one) for one in datasets)
+
+    def owned_size(self, dataset: str) -> int:
+        """Bytes charged for owned units of a Dataset."""
+        policy, dormant = self.policies.get(dataset), self.dormant.get(dataset)
+        return (policy.size if policy else 0) + (dormant.charged if dormant else 0)
 
     def _look_for_space(self) -> int:
         """Return the bytes left on the medium; one that was full may have room again."""
@@ -151,10 +167,10 @@ class Tier:
 
     @property
     def accepts(self) -> bool:
-        """Tell whether the medium works well enough to write to it."""
-        if self.state != "Failed":
-            return self.usable
-        return self.usable and self._core.clock() >= self._retry_at
+        """Tell whether the medium works well enough to write to it, and its room is known."""
+        if not self.usable or self.recovering:
+            return False
+        return self.state != "Failed" or self._core.clock() >= self._retry_at
 
     def worked(self) -> None:
         """Note that a fill went well."""
@@ -190,6 +206,34 @@ class Tier:
         new = self.policies[dataset] = policy_for(kind)
         for name, size in old.names() if old is not None else ():
             new.insert(name, size)
+
+    def end_recovery(self) -> None:
+        """Note that all of the folder has been looked at."""
+        self.scan = None
+        if self.usable:
+            self.recovering = False
+            self.worked()
+
+    def lull(self, dataset: str, key: str, row: Row, cells: bytes) -> None:
+        """Take in an object that stays dormant."""
+        self.used += row.overhead + row.charged
+        dormant = self.dormant.get(dataset)
+        if dormant is None:
+            dormant = self.dormant[dataset] = Dormant()
+        dormant.add(key, row, cells)
+
+    def rests(self, dataset: str, key: str) -> bool:
+        """Tell whether this object is here and dormant."""
+        dormant = self.dormant.get(dataset)
+        return dormant is not None and key in dormant
+
+    def rouse(self, dataset: str, key: str) -> bool:
+        """Give back what an object is charged as a dormant one; tell whether it was one."""
+        dormant = self.dormant.get(dataset)
+        row = dormant.take(key) if dormant is not None else None
+        if row is not None:
+            self.used -= row.overhead + row.charged
+        return row is not None
 
     def place(self, resident: Resident) -> None:
         """Take in a unit that has been charged."""
@@ -253,11 +297,13 @@ class Tier:
     def usage(self, dataset: str) -> tuple[int, int]:
         """Return the bytes of present cells of a Dataset, owned and spare."""
         owned, spare = self._tallies.get(dataset, (0, 0))
-        return owned, spare
+        dormant = self.dormant.get(dataset)
+        return owned + (dormant.size if dormant is not None and not self.suspect else 0), spare
 
-    def serving(self) -> Iterator[Policy]:
-        """Yield the policies whose units leave in advance."""
-        return (policy for policy in self.policies.values() if policy.yields and policy.size)
+    def serving(self) -> list[str]:
+        """Return the Datasets whose units leave in advance, largest first."""
+        yielding = [dataset for dataset, policy in self.policies.items() if policy.yields]
+        return sorted(filter(self.owned_size, yielding), key=lambda one: -self.owned_size(one))
 
     def report(self) -> TierReport:
         """Return what the agent's report says of this tier."""
@@ -268,9 +314,17 @@ class Tier:
             path=self.plan.path,
             quota=self.plan.quota,
             used=self.used,
-            state=self.state,
+            state="Recovering" if self.recovering and self.state == "Normal" else self.state,
             disk=disk,
-            message=self.message or self._too_large(disk),
+            message=self.message or self._too_large(disk) or self._progress(),
+        )
+
+    def _progress(self) -> str:
+        if not self.recovering:
+            return ""
+        return (
+            f"{self.path}: what it holds is being looked at since the agent's start; "
+            "it serves that, and takes new bytes when this is done"
         )
 
     def _disk(self) -> int:

@@ -70,7 +70,11 @@ def scenario(root: Path, fault: Callable[[str], None]) -> None:
     _litter(root)
     store.close(sync=False)
     # The machine crashed here, as far as the store can know.
-    store = Store.open(plans(root), boot_id="boot-2", fault=fault)
+    store = Store.open(plans(root), boot_id="boot-2", fault=fault, at_once=2)
+    present(_attach(store, PACKS[0]))
+    store.drop(SINGLES[-1].key)
+    while store.continue_recovery(1):
+        pass
     for layout in LAYOUTS.values():
         present(_attach(store, layout))
     fill(store, store.blob(OBJECTS[2], dataset=EPOCH, policy="Epoch"))
@@ -135,12 +139,13 @@ def wrong_after_kill(root: Path) -> list[str]:
         folder = root / f"tier-{index}"
         if folder.exists():
             wrong += raw_words_are_true(folder, LAYOUTS)
-    for boot in ("boot-1", "boot-2", "boot-3"):
-        store = Store.open(plans(root), boot_id=boot)
+    for boot, at_once in (("boot-1", None), ("boot-2", 2), ("boot-3", None)):
+        store = Store.open(plans(root), boot_id=boot, at_once=at_once)
         for layout in LAYOUTS.values():
             blob = store.find(layout.key) or _attach(store, layout)
             here = present(blob)
             wrong += [f"{layout.key}.{cell} in {boot}" for cell in here if not right(blob, cell)]
+        store.continue_recovery()
         if store.counters.corrupt_cells:
             wrong.append(f"{store.counters.corrupt_cells} corrupt cells in {boot}")
         wrong += [f"{step} in {boot}" for step in store.scrub() if not step.good]

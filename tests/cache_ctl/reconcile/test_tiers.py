@@ -44,6 +44,7 @@ async def test_before_any_report_nothing_is_said_of_tiers(world):
     ("tiers", "expected"),
     [
         ([tier()], ("True", "AllTiersUsable")),
+        ([tier("Recovering", "/t: being looked at")], ("True", "AllTiersUsable")),
         ([tier(message="/t: too large")], ("False", "TierTooLarge")),
         ([tier("Full", "/t: full"), tier(message="/t: too large")], ("False", "TierFull")),
         ([tier("Full", "/t: full"), tier("Failed", "/t: broken")], ("False", "TierFailed")),

@@ -202,3 +202,20 @@ def test_epoch_hits_its_share_on_shuffled_epochs():
     trace = [unit for _ in range(6) for unit in choice.sample(range(1_000), 1_000)]
     assert hit_ratio(Epoch(), trace, 500) == pytest.approx(0.5 * 5 / 6)
     assert hit_ratio(S3Fifo(), trace, 500) < 0.4
+
+
+def test_what_others_choose_leaves_unless_it_was_read_and_is_remembered():
+    policy = S3Fifo()
+    for name in "abc":
+        policy.insert((name, 0), 10)
+    policy.touch(("b", 0))
+    assert [policy.let_go((name, 0)) for name in "ab"] == [True, False]
+    assert [name for name, _ in policy.names()] == [("b", 0), ("c", 0)]
+    assert policy.size == 20
+    policy.insert(("a", 0), 10)
+    assert not policy.let_go(("a", 0))  # in the main queue by now
+    keeping = Epoch()
+    keeping.insert(("a", 0), 10)
+    keeping.touch(("a", 0))
+    assert keeping.let_go(("a", 0))
+    assert keeping.size == 0
