@@ -1,8 +1,10 @@
 """Readers on more and more nodes of one domain, which holds the data between its members.
 
 The domain has eight nodes throughout and each holds about an eighth of the files, warm. Readers on
-one, two, four and eight of the nodes each read all files, in an order of their own; seven eighths
-come from the other members. With n readers the sum of their rates is to be n times that of one.
+one, two, four and eight of the nodes read all files there, in an order of the node's own; seven
+eighths come from the other members. A node has four readers that share its files between them, as
+a loader's workers do: with a single file in flight on each node, readers queue for one member's NIC
+while others are idle, and the row would measure that. With n readers the sum of their rates is to be n times that of one.
 Every measurement has files of its own, as a node that has read one keeps a copy.
 """
 
@@ -23,6 +25,7 @@ NODES = 8
 STEPS = (1, 2, 4, 8)
 BARS = {(f"{step} nodes: sum of rates ÷ {step} x one's", ""): (0.85, 0.95) for step in STEPS[1:]}
 FILE = 4 * MIB
+WORKERS = 4
 
 
 class _Scale:
@@ -48,7 +51,8 @@ class _Scale:
         for number in range(step):
             own = paths(turn, step, self._files)
             random.Random(number).shuffle(own)
-            readers.append((self._cluster.agents[number], own))
+            agent = self._cluster.agents[number]
+            readers += [(agent, own[worker::WORKERS]) for worker in range(WORKERS)]
         read = read_at(readers)
         self.rates[step].append(read.bytes / read.seconds)
 
