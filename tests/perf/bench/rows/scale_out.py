@@ -4,8 +4,9 @@ The domain has eight nodes throughout and each holds about an eighth of the file
 one, two, four and eight of the nodes read all files there, in an order of the node's own; seven
 eighths come from the other members. A node has four readers that share its files between them, as
 a loader's workers do: with a single file in flight on each node, readers queue for one member's NIC
-while others are idle, and the row would measure that. With n readers the sum of their rates is to be n times that of one.
-Every measurement has files of its own, as a node that has read one keeps a copy.
+while others are idle, and the row would measure that. With n nodes reading the sum of their rates
+is to be n times that of one. Every measurement has files of its own, as a node that has read one
+keeps a copy.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def paths(turn: int, step: int, files: int) -> list[str]:
 
 def run(context: Context) -> Iterator[Case]:
     """Yield one case for each number of nodes."""
-    count, turns = context.sized(32, 16), context.sized(3, 1)
+    count, turns = context.sized(64, 16), context.sized(2, 1)
     files = {
         path: FILE for turn in range(turns) for step in STEPS for path in paths(turn, step, count)
     }
