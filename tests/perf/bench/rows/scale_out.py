@@ -65,7 +65,7 @@ def paths(turn: int, step: int, files: int) -> list[str]:
 
 def run(context: Context) -> Iterator[Case]:
     """Yield one case for each number of nodes."""
-    count, turns = context.sized(64, 16), context.sized(2, 1)
+    count, turns = context.sized(64, 12), context.sized(2, 1)
     files = {
         path: FILE for turn in range(turns) for step in STEPS for path in paths(turn, step, count)
     }

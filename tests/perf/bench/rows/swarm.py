@@ -65,7 +65,7 @@ class _Swarm:
 
 def run(context: Context) -> Iterator[Case]:
     """Yield time, uplink and origin's bytes for a small and a large object."""
-    large = context.sized(256, 64) * MIB
+    large = context.sized(256, 32) * MIB
     small = [f"small/{number}" for number in range(6)]
     files = dict.fromkeys(small, 4 * MIB) | {"large/checked": 4 * MIB, "large/0": large}
     try:
