@@ -328,6 +328,11 @@ class Lab:
             and all(dataset.snapshot for dataset in report.datasets)
         )
 
+    def is_warm(self, node: Node) -> bool:
+        """Tell whether a node follows a plan with prewarms, and has ended its share of each."""
+        shares = self.report(node).prewarms
+        return bool(shares) and all(share.state == "Complete" for share in shares)
+
     def until(self, condition: Any, timeout: float = 20, what: str = "a condition") -> None:
         """Wait until ``condition()`` is true; polls, as a person would."""
         deadline = time.monotonic() + timeout

@@ -31,7 +31,7 @@ def describe(disk: Path, ram: Path) -> Machine:
         cpu=_field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         cores=len(os.sched_getaffinity(0)),
         memory=int((_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) << 10,
-        kernel=f"{platform.system()} {platform.release()}",
+        kernel=f"{platform.system()} {platform.release().partition('-')[0]}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
         disk=file_system(disk),
         ram=file_system(ram),

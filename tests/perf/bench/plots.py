@@ -127,7 +127,7 @@ def _beside(
         axes.plot([], [], "o", color=OURS, label="ours")
         axes.plot([], [], "o", color=THEIRS, label="the peer's")
         axes.set_xlabel(label)
-        _log_scale(axes, room=1.6)
+        _log_scale(axes, room=2.4)
 
     return _figure([f"{row}: {pair.case}, {pair.peer}" for row, pair in pairs], draw)
 

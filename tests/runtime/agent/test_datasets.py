@@ -28,8 +28,7 @@ def start(lab: Lab, count: int, **changes) -> None:
 
 
 def warm(lab: Lab) -> bool:
-    shares = [share for node in lab.nodes.values() for share in lab.report(node).prewarms]
-    return bool(shares) and all(share.state == "Complete" for share in shares)
+    return all(map(lab.is_warm, lab.nodes.values()))
 
 
 def held(lab: Lab) -> tuple[int, int]:

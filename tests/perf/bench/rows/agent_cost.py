@@ -54,6 +54,16 @@ def _megabytes(agent: RunningAgent) -> float:
     return agent.usage().rss / 1e6
 
 
+def _peak_of_recovery(agents: Agents) -> float:
+    agent = agents[0]
+    agents.lab.until(
+        lambda: all(tier.state != "Recovering" for tier in agent.report().tiers),
+        300,
+        "the end of the recovery",
+    )
+    return agent.usage().peak / 1e6
+
+
 def _idle(context: Context) -> Generator[Case, None, None]:
     (origins.origin_folder(context) / "one.bin").write_bytes(bytes(MIB))
     seconds = context.sized(20.0, 4.0)
@@ -97,7 +107,10 @@ def _full(
             f"a process is started, and a reader waits for it; {about}",
         )
         yield _single(
-            f"memory, {kind}", "MB", lambda: _megabytes(agents[0]), "resident, just after"
+            f"memory, {kind}",
+            "MB",
+            lambda: _peak_of_recovery(agents),
+            "most resident until all that rests in the tier is known",
         )
     shutil.rmtree(folder)
 
